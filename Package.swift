@@ -1,0 +1,90 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// The MLX wheel that `scripts/setup` installs; `.mlx` is a link to it inside the checkout.
+let mlx = Context.packageDirectory + "/.mlx"
+
+let swift: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .treatAllWarnings(as: .error),
+]
+
+/// A library target in `Sources/`, described by what it may import: arrows only point down this list.
+func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: swift)
+}
+
+func tests(
+  of name: String, _ dependencies: [Target.Dependency] = [], golden: Bool = false
+) -> Target {
+  .testTarget(
+    name: "\(name)Tests",
+    dependencies: [.byName(name: name), "TestSupport"] + dependencies,
+    resources: golden ? [.copy("Golden")] : [],
+    swiftSettings: swift)
+}
+
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let collections = Target.Dependency.product(
+  name: "OrderedCollections", package: "swift-collections")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let numerics = Target.Dependency.product(name: "RealModule", package: "swift-numerics")
+let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
+let package = Package(
+  name: "tessera",
+  products: [
+    .library(name: "Tessera", targets: ["Tessera"]),
+    .executable(name: "tessera", targets: ["Command"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-numerics", from: "1.1.1"),
+    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+    .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
+  ],
+  targets: [
+    // OpenBLAS is named before libmlx: the wheel carries the reference BLAS, and the first
+    // definition of cblas_sgemm that the loader meets is the one that MLX's matmul runs on.
+    .target(
+      name: "CMLX",
+      cxxSettings: [.unsafeFlags(["-isystem", "\(mlx)/include"])],
+      linkerSettings: [
+        .unsafeFlags(["-L\(mlx)/lib", "-Xlinker", "-rpath", "-Xlinker", "\(mlx)/lib"]),
+        .linkedLibrary("openblas"),
+        .linkedLibrary("mlx"),
+      ]),
+    library("MLX", ["CMLX"]),
+    library("MLXNN", ["MLX", collections]),
+    library("MLXOptimizers", ["MLX", "MLXNN", collections]),
+    library("Encoders", [numerics]),
+    library("Operators", ["MLX", "Encoders", collections]),
+    library("Layers", ["MLX", "MLXNN", "Operators", collections]),
+    library("Models", ["MLX", "MLXNN", "Operators", "Layers", collections, subprocess]),
+    library(
+      "Conversion",
+      ["MLX", "MLXNN", "MLXOptimizers", "Operators", "Layers", "Models", collections, logging]),
+    library(
+      "Tessera",
+      [
+        "MLX", "MLXNN", "MLXOptimizers", "Encoders", "Operators", "Layers", "Models", "Conversion",
+      ]),
+    .executableTarget(
+      name: "Command", dependencies: ["Tessera", arguments, logging], swiftSettings: swift),
+    .target(
+      name: "TestSupport", dependencies: ["MLX", numerics], path: "Tests/TestSupport",
+      swiftSettings: swift),
+    tests(of: "MLX"),
+    tests(of: "MLXNN", ["MLXOptimizers"]),
+    tests(of: "Encoders"),
+    tests(of: "Operators", ["Encoders"]),
+    tests(of: "Layers", ["MLXNN"]),
+    tests(of: "Models"),
+    tests(of: "Conversion"),
+    tests(of: "Command"),
+  ],
+  swiftLanguageModes: [.v6],
+  cxxLanguageStandard: .cxx20
+)

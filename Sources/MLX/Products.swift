@@ -1,0 +1,45 @@
+import CMLX
+
+/// The matrix product [..., M, K] · [..., K, N] → [..., M, N]; leading axes broadcast.
+///
+/// Cost: M·K·N multiply-adds a matrix, by OpenBLAS on the CPU and cuBLASLt on the GPU.
+public func matmul(_ a: MLXArray, _ b: MLXArray) -> MLXArray {
+  .running([a, b]) { cmlx_matmul(&$0, $1[0], $1[1]) }
+}
+
+/// beta · c + alpha · a b, with the product of ``matmul(_:_:)``.
+public func addMM(
+  _ c: MLXArray, _ a: MLXArray, _ b: MLXArray, alpha: Float = 1, beta: Float = 1
+) -> MLXArray {
+  .running([c, a, b]) { cmlx_addmm(&$0, $1[0], $1[1], $1[2], alpha, beta) }
+}
+
+/// The sum of products that an Einstein summation such as `"bik,bkj->bij"` names.
+public func einsum(_ subscripts: String, _ operands: MLXArray...) -> MLXArray {
+  einsum(subscripts, operands: operands)
+}
+
+/// The sum of products that an Einstein summation such as `"bik,bkj->bij"` names.
+public func einsum(_ subscripts: String, operands: [MLXArray]) -> MLXArray {
+  .running(operands) { cmlx_einsum(&$0, subscripts, $1, $1.count) }
+}
+
+/// The Kronecker product: [a, b] and [c, d] → [a·c, b·d].
+public func kron(_ a: MLXArray, _ b: MLXArray) -> MLXArray {
+  .running([a, b]) { cmlx_kron(&$0, $1[0], $1[1]) }
+}
+
+/// The outer product of two vectors: [M] and [N] → [M, N].
+public func outer(_ a: MLXArray, _ b: MLXArray) -> MLXArray {
+  .running([a, b]) { cmlx_outer(&$0, $1[0], $1[1]) }
+}
+
+/// The Walsh–Hadamard transform of the last axis, a power of two long, times a scale.
+public func hadamardTransform(_ a: MLXArray, scale: Float) -> MLXArray {
+  .running([a]) { cmlx_hadamard_transform(&$0, $1[0], scale) }
+}
+
+extension MLXArray {
+  /// The matrix product [..., M, K] · [..., K, N] → [..., M, N].
+  public func matmul(_ other: MLXArray) -> MLXArray { MLX.matmul(self, other) }
+}
