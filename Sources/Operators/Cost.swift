@@ -2,8 +2,9 @@
 public struct Cost: Hashable, Sendable, Codable {
   /// Numbers stored.
   public var parameters: Int
-  /// Multiply-adds for one row, with everything counted: encoding and decoding too. A tiled
-  /// operator counts a whole tile divided by its rows.
+  /// Multiply-adds for one row, with everything counted: encoding and decoding too.
+  ///
+  /// A tiled operator counts a whole tile divided by its rows.
   public var multiplyAdds: Double
   /// Numbers written to and read from memory for one row beside the input and the output, if each
   /// stage of the composed product stores its result.
