@@ -76,7 +76,7 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["MLX", numerics], path: "Tests/TestSupport",
       swiftSettings: swift),
-    tests(of: "MLX"),
+    tests(of: "MLX", golden: true),
     tests(of: "MLXNN", ["MLXOptimizers"]),
     tests(of: "Encoders"),
     tests(of: "Operators", ["Encoders"]),
