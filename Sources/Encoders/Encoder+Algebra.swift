@@ -1,4 +1,4 @@
-import Glibc
+import RealModule
 
 extension Encoder {
   /// The same algorithm with ‖u_p‖ = ‖v_p‖ = ‖w_p‖ for every component p.
@@ -14,7 +14,7 @@ extension Encoder {
         table[rows].reduce(0) { $0 + $1 * $1 }.squareRoot()
       }
       let (u, v, w) = (norm(activation), norm(weight), norm(decoder))
-      let target = cbrt(u * v * w)
+      let target = Double.root(u * v * w, 3)
       for a in rows {
         result.activation[a] = target > 0 ? activation[a] * (target / u) : 0
         result.weight[a] = target > 0 ? weight[a] * (target / v) : 0

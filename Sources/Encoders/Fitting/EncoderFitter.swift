@@ -144,6 +144,17 @@ public struct EncoderFitter: Sendable {
       elapsed: begin.duration(to: clock.now))
   }
 
+  /// Improves a given encoder: follows it, and slightly perturbed copies, to the edge of the bound.
+  ///
+  /// - Throws: ``EncoderError/request(_:)`` if no copy comes within the bound.
+  public func refine(_ encoder: Encoder, seed: UInt64) throws(EncoderError) -> Encoder {
+    guard let best = FitSearch.polish(encoder, seed: seed, bound: bound) else {
+      throw .request(
+        "expected \(encoder) to come within the bound on coefficients, it did not; raise the bound")
+    }
+    return best
+  }
+
   private func validate(tile: Int, rank: Int, limit: Limit) throws(EncoderError) {
     guard (2...8).contains(tile) else {
       throw .request("expected a tile side in 2...8, got \(tile); choose another tile")

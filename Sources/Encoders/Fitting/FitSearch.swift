@@ -77,19 +77,33 @@ struct FitSearch {
     let families = start.families
     let family =
       !given.isEmpty && batch % 2 == 1 ? .adapted : families[batch / 2 % families.count]
-    let solver = LaneSolver(tile: tile, rank: rank)
-    for (lane, start) in start.make(family, given: given, using: &generator).enumerated() {
-      solver.load(start, lane: lane)
-    }
+    return descend(start.make(family, given: given, using: &generator))
+  }
+
+  /// Follows four starts to local minima of the error with the comparing ridge.
+  private static func descend(_ starts: [Encoder]) -> [Candidate] {
+    let solver = LaneSolver(tile: starts[0].tile, rank: starts[0].rank)
+    for (lane, start) in starts.enumerated() { solver.load(start, lane: lane) }
     solver.ridge = LaneSolver.Lane(repeating: exploringRidge)
     for _ in 0..<300 { solver.sweep() }
     solver.ridge = LaneSolver.Lane(repeating: comparingRidge)
     solver.restart()
     for _ in 0..<100 { solver.sweep() }
-    let source = Encoder.Provenance(source: family.rawValue)
-    return solver.unload(provenance: source).enumerated().map {
+    return solver.unload(provenance: starts[0].provenance).enumerated().map {
       Candidate(encoder: $0.element, objective: solver.objective[$0.offset])
     }
+  }
+
+  /// The best of an encoder and three perturbed copies after descent and refinement.
+  static func polish(
+    _ encoder: Encoder, seed: UInt64, bound: EncoderFitter.Bound
+  ) -> Encoder? {
+    var generator = SeededGenerator(seed: seed)
+    let copies = (1..<LaneSolver.laneCount).map { _ in
+      encoder.balanced.perturbed(by: 0.05, using: &generator)
+    }
+    let minima = descend([encoder.balanced] + copies).filter { $0.objective.isFinite }
+    return refine(minima.map(\.encoder), bound: bound).min { $0.error < $1.error }
   }
 
   /// Follows up to four minima to the edge of the bound; returns what satisfies it.

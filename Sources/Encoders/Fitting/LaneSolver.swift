@@ -1,4 +1,4 @@
-import Glibc
+import RealModule
 
 /// Alternating least squares for four encoders at once, one in each lane of a vector.
 ///
@@ -234,7 +234,7 @@ final class LaneSolver {
       let squares = [grams[0][index], grams[1][index], grams[2][index]]
       var target = Lane.zero
       let product = squares[0] * squares[1] * squares[2]
-      for lane in 0..<Self.laneCount { target[lane] = cbrt(product[lane]) }
+      for lane in 0..<Self.laneCount { target[lane] = Double.root(product[lane], 3) }
       for factor in 0..<3 {
         // Components at zero stay there.
         let ratio = (target / squares[factor]).replacing(with: 1, where: product .< 1e-60)
