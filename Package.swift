@@ -79,7 +79,7 @@ let package = Package(
     tests(of: "MLX", golden: true),
     tests(of: "MLXNN", ["MLXOptimizers"]),
     tests(of: "Encoders"),
-    tests(of: "Operators", ["Encoders"]),
+    tests(of: "Operators", ["Encoders", collections]),
     tests(of: "Layers", ["MLXNN"]),
     tests(of: "Models"),
     tests(of: "Conversion"),
