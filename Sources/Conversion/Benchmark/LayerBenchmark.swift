@@ -84,6 +84,30 @@ public struct LayerBenchmark: Codable, Sendable {
       machine: .current())
   }
 
+  /// The figures as text, with what they were measured on.
+  public var table: String {
+    var table = TextTable([
+      "path", "ms", "quartiles", "ratio", "TFLOP/s", "effective", "of limit", "multiply-adds",
+      "parameters",
+    ])
+    for row in rows {
+      let quartiles = row.timing.quartiles
+      table.append([
+        row.name, decimal(row.timing.median),
+        "\(decimal(quartiles.lowerBound))–\(decimal(quartiles.upperBound))",
+        decimal(row.ratio, places: 2), decimal(row.nominalTeraflops),
+        decimal(row.effectiveTeraflops), decimal(row.shareOfLimit, places: 2),
+        decimal(row.multiplyAdds, places: 0), "\(row.parameters)",
+      ])
+    }
+    return """
+      \(shape.map(String.init).joined(separator: "×")) \(dtype)\
+      \(backward ? ", forward and backward" : ""), \(machine.summary)
+      ceilings in this run: \(decimal(matrixTeraflops)) TFLOP/s, \(decimal(copyGigabytes, places: 1)) GB/s
+      \(table)
+      """
+  }
+
   private static func gradientJob(
     _ structure: any LinearOperator, _ parameters: Parameters, _ x: MLXArray
   ) -> () throws -> [MLXArray] {

@@ -29,7 +29,8 @@ struct Distiller {
   /// Throws where the loss stops being finite: the student is then of no use. `progress` gets the
   /// step and the loss.
   func run(
-    _ phase: Phase, steps: Int, batches: [TokenBatch], progress: (Int, Double) throws -> Void
+    _ phase: Phase, steps: Int, batches: [TokenBatches.Batch],
+    progress: (Int, Double) throws -> Void
   ) throws {
     guard steps > 0, !batches.isEmpty else { return }
     let model = student.model
@@ -78,7 +79,7 @@ struct Distiller {
     guard phase == .endToEnd, let last = states.last, let target = targets.last else {
       return total
     }
-    let (ours, theirs) = (student.pooled(last), student.pooled(target))
+    let (ours, theirs) = (student.head(last), student.head(target))
     let cosine = sum(ours * theirs, axis: -1) / (norm(ours, axes: [-1]) * norm(theirs, axes: [-1]))
     // The embedding is what the model is for: an error of its direction weighs more than the same
     // error of a hidden state.

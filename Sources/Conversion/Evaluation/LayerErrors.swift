@@ -6,7 +6,7 @@ import Models
 /// given batches.
 func layerErrors(
   of converted: BERTModel, against original: BERTModel, layers paths: [String],
-  batches: [TokenBatch]
+  batches: [TokenBatches.Batch]
 ) throws -> [String: Double] {
   let replacements = Dictionary(
     uniqueKeysWithValues: try unaryLayers(of: converted, at: paths).map { ($0.path, $0.layer) })

@@ -12,7 +12,7 @@ import Operators
 struct LayerFitter {
   let original: BERTModel
   let converted: BERTModel
-  let batches: [TokenBatch]
+  let batches: [TokenBatches.Batch]
 
   /// Fits the layers of one block and puts them into the converted model.
   func fit(_ layers: [ConversionPlan.Layer], progress: () throws -> Void) throws {
