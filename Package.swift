@@ -60,7 +60,7 @@ let package = Package(
     library("MLXNN", ["MLX", collections]),
     library("MLXOptimizers", ["MLX", "MLXNN", collections]),
     library("Encoders", [numerics]),
-    library("Operators", ["MLX", "Encoders", collections]),
+    library("Operators", ["MLX", "Encoders", collections, numerics]),
     library("Layers", ["MLX", "MLXNN", "Operators", collections]),
     library("Models", ["MLX", "MLXNN", "Operators", "Layers", collections, subprocess]),
     library(
