@@ -39,7 +39,7 @@ public final class StructuredLinear: Module, UnaryLayer {
     let known = parameters.filter { structure.shapes[$0.key] != nil }
     _values = ParameterInfo(
       wrappedValue: Dictionary(uniqueKeysWithValues: known.map { ($0.key, $0.value) }),
-      key: structure.spec.name)
+      key: structure.spec.checkpointName)
     _bias = ParameterInfo(wrappedValue: bias)
     super.init()
   }
@@ -73,6 +73,23 @@ public final class StructuredLinear: Module, UnaryLayer {
   /// The dense layer with the same product, if the structure has one.
   public func densified() -> Linear? {
     structure.dense(parametersByName).map { Linear(weight: $0, bias: bias) }
+  }
+}
+
+extension OperatorSpec {
+  /// The part of a tensor's name that says which structure it belongs to.
+  var checkpointName: String {
+    switch self {
+    case .dense: "dense"
+    case .lowRank: "lowrank"
+    case .kronecker: "kronecker"
+    case .tensorTrain: "tt"
+    case .monarch: "monarch"
+    case .blockTensorTrain: "btt"
+    case .kroneckerSparse: "ks"
+    case .strassenTile: "stl"
+    case .twoFour: "two_four"
+    }
   }
 }
 
