@@ -81,7 +81,7 @@ let package = Package(
     tests(of: "Encoders"),
     tests(of: "Operators", ["Encoders", collections]),
     tests(of: "Layers", ["MLXNN"]),
-    tests(of: "Models"),
+    tests(of: "Models", ["MLXNN", collections], golden: true),
     tests(of: "Conversion"),
     tests(of: "Command"),
   ],

@@ -29,7 +29,7 @@ package struct AtomicFile: ~Copyable {
       guard fsync(descriptor) == 0 else { throw FileError.last("write", target) }
     }
     guard rename(path, target) == 0 else { throw FileError.last("write", target) }
-    try synchronizeFolder(folder)
+    try FileSystem.synchronize(folder)
   }
 
   /// Writes a text.
@@ -47,29 +47,5 @@ package struct AtomicFile: ~Copyable {
         done += max(0, count)
       }
     }
-  }
-
-  /// Makes the names in a folder durable, not only the bytes of its files.
-  package static func synchronizeFolder(_ folder: URL) throws {
-    let path = folder.path(percentEncoded: false)
-    let descriptor = open(path.isEmpty ? "." : path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw FileError.last("open", path) }
-    defer { close(descriptor) }
-    // Some file systems have no way to do so for a folder and say EINVAL.
-    guard fsync(descriptor) == 0 || errno == EINVAL else { throw FileError.last("write", path) }
-  }
-}
-
-/// What the system said about a file.
-public struct FileError: Error, Hashable, Sendable, CustomStringConvertible {
-  /// The sentence: what could not be done, to which file, and why.
-  public let description: String
-
-  package init(_ description: String) {
-    self.description = description
-  }
-
-  package static func last(_ operation: String, _ path: String) -> FileError {
-    FileError("cannot \(operation) \(path): \(String(cString: strerror(errno))).")
   }
 }
