@@ -26,7 +26,7 @@ func write(_ text: String, to path: String) throws {
   try AtomicFile.write(text, to: URL(filePath: path))
 }
 
-extension DType: @retroactive ExpressibleByArgument {
+extension DType: ExpressibleByArgument {
   /// `f32`, `bf16`, `f16`.
   public init?(argument: String) {
     switch argument {
@@ -38,4 +38,4 @@ extension DType: @retroactive ExpressibleByArgument {
   }
 }
 
-extension Device: @retroactive ExpressibleByArgument {}
+extension Device: ExpressibleByArgument {}

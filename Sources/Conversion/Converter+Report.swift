@@ -2,7 +2,8 @@ import Layers
 import MLX
 import MLXNN
 import Models
-
+import Operators
+import OrderedCollections
 extension Converter {
   /// Times the layers and both models, and puts all figures together.
   func report(

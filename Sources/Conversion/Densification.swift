@@ -3,7 +3,7 @@ import Layers
 import MLXNN
 import Models
 import Operators
-
+import OrderedCollections
 /// Turns a converted checkpoint back into an ordinary one.
 public enum Densification {
   /// Writes the model with every structured layer as the dense layer with the same product, and

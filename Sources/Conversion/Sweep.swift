@@ -6,6 +6,11 @@ public struct Sweep: Codable, Sendable {
   /// The conversions that were made.
   public var reports: [ConversionReport]
 
+  /// Puts conversions side by side.
+  public init(reports: [ConversionReport]) {
+    self.reports = reports
+  }
+
   /// Converts the model by each set of options and throws the results away but for the reports.
   ///
   /// Throws, before any work, if one of the plans cannot be carried out.

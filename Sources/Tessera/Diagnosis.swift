@@ -31,10 +31,6 @@ public struct Diagnosis: Codable, Sendable {
 
   /// The items as text, advice under each that has some.
   public var table: String {
-    var table = TextTable(["", ""])
-    for item in items {
-      table.append([item.name, item.found])
-    }
     let width = items.map(\.name.count).max() ?? 0
     return items.map { item in
       let line = item.name.padding(toLength: width + 2, withPad: " ", startingAt: 0) + item.found
@@ -82,8 +78,9 @@ public struct Diagnosis: Codable, Sendable {
   private static var python: Item {
     do {
       let python = try PythonInterpreter.find()
-      let needed = ["tokenizers", "vl_convert"]
-      let missing = needed.filter { !python.has(module: $0) }
+      let missing = ["tokenizers", "vl_convert"].filter {
+        (try? python.folder(ofPackage: $0)) == nil
+      }
       return Item(
         name: "Python", found: python.path,
         advice: missing.isEmpty
@@ -96,7 +93,7 @@ public struct Diagnosis: Codable, Sendable {
   }
 
   private static var processes: Item {
-    let found = ["mpi", "nccl"].filter { DistributedGroup.isAvailable(backend: $0) }
+    let found: [String] = ["mpi", "nccl"].filter { DistributedGroup.isAvailable(backend: $0) }
     return Item(
       name: "several processes", found: found.isEmpty ? "none" : found.joined(separator: ", "),
       advice: found.isEmpty ? "for several processes on CPUs install openmpi-bin." : nil)

@@ -1,7 +1,7 @@
 import Foundation
 import MLX
 import Operators
-
+import OrderedCollections
 /// A measurement of structures against the dense product of the same size, type and device.
 public struct LayerBenchmark: Codable, Sendable {
   /// One path's figures.
@@ -47,7 +47,7 @@ public struct LayerBenchmark: Codable, Sendable {
     rows m: Int, inputs k: Int, outputs n: Int, specs: [OperatorSpec], dtype: DType = .float32,
     backward: Bool = false, seed: UInt64 = 0
   ) throws -> LayerBenchmark {
-    let operators = try [.dense] + specs.map { $0 }.filter { $0 != .dense }
+    let operators = [.dense] + specs.filter { $0 != .dense }
     let structures = try operators.map { try $0.makeOperator(inputs: k, outputs: n) }
     let keys = MLXRandom.split(key: MLXRandom.key(seed), into: structures.count + 2)
     let x = MLXRandom.normal([1, m, k], key: keys[0]).asType(dtype)

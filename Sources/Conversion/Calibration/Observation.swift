@@ -1,6 +1,6 @@
 import MLX
 import MLXNN
-
+import OrderedCollections
 /// A layer that shows its inputs and outputs to an observer and changes nothing.
 private final class ObservedLayer: Module, UnaryLayer {
   private let _layer: any UnaryLayer

@@ -2,7 +2,7 @@ import MLX
 import MLXNN
 import MLXOptimizers
 import Models
-
+import OrderedCollections
 /// Trains a converted model to do what the model it was made from does.
 ///
 /// First layer by layer: every block learns, from its own inputs, to give the original's hidden

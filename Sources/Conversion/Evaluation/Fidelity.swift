@@ -29,7 +29,8 @@ public struct Fidelity: Codable, Hashable, Sendable {
     guard cosines.allSatisfy(\.isFinite) else {
       throw ConversionError("[fidelity] expected finite embeddings, got NaN or infinity.")
     }
-    texts = cosines.count
+    let texts = cosines.count
+    self.texts = texts
     cosine = cosines.reduce(0, +) / Double(texts)
     worstCosine = cosines.min() ?? 0
 

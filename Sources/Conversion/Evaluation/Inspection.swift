@@ -1,6 +1,8 @@
 import Layers
+import MLX
 import MLXNN
-
+import Operators
+import OrderedCollections
 /// What the linear layers of a model are and cost.
 public struct Inspection: Codable, Sendable {
   /// One linear layer.

@@ -3,7 +3,7 @@ import MLX
 import MLXNN
 import Models
 import Operators
-
+import OrderedCollections
 /// Fits structured layers to dense ones on the inputs that they will really get.
 ///
 /// Blocks are fitted from the first to the last. The inputs of a block are those of the model as

@@ -1,6 +1,6 @@
 import MLXNN
 import Operators
-
+import OrderedCollections
 /// What becomes of every linear layer of a model, decided and checked before anything is touched.
 public struct ConversionPlan: Sendable {
   /// A layer and its structure.

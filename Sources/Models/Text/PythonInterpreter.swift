@@ -70,7 +70,7 @@ public struct PythonInterpreter: Hashable, Sendable {
   }
 
   /// Exit code of a script that lacks a package and names it on its error output.
-  static let missingPackageCode: Int32 = 69
+  package static let missingPackageCode: Int32 = 69
 
   /// The folder of an installed package.
   ///
@@ -91,7 +91,7 @@ public struct PythonInterpreter: Hashable, Sendable {
   /// Runs a script on a text and returns what it writes.
   ///
   /// Text and answer go through files rather than pipes: nobody has to read while somebody writes.
-  func run(
+  package func run(
     _ script: String, arguments: [String], input: [UInt8], task: String
   ) throws -> [UInt8] {
     let folder = FileManager.default.temporaryDirectory
