@@ -77,7 +77,7 @@ let package = Package(
       name: "TestSupport", dependencies: ["MLX", numerics], path: "Tests/TestSupport",
       swiftSettings: swift),
     tests(of: "MLX", golden: true),
-    tests(of: "MLXNN", ["MLXOptimizers"]),
+    tests(of: "MLXNN", ["MLXOptimizers", collections], golden: true),
     tests(of: "Encoders"),
     tests(of: "Operators", ["Encoders", collections]),
     tests(of: "Layers", ["MLXNN"]),

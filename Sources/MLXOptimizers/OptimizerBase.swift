@@ -60,6 +60,7 @@ open class OptimizerBase: Optimizer {
 
   // MARK: - Optimizer
 
+  /// Makes the state of the model's trainable parameters that have none yet.
   public func initialize(for model: Module) {
     for (path, parameter) in model.trainableParameters() where slots[path] == nil {
       slots[path] = slot(for: parameter)
@@ -74,6 +75,9 @@ open class OptimizerBase: Optimizer {
       values: stateNames.map { _ in zeros + 0 })
   }
 
+  /// Changes the parameters that have gradients, by path; of others nothing is touched.
+  ///
+  /// Throws, before anything has changed, if a gradient failed, has no parameter or another shape.
   public func update(model: Module, gradients: ModuleParameters) throws {
     let parameters = model.parameters()
     for (path, gradient) in gradients {
@@ -109,6 +113,8 @@ open class OptimizerBase: Optimizer {
   /// The count of updates, the learning rate, and the state of each parameter.
   public func innerState() -> [MLXArray] { Array(state.values) }
 
+  /// `step`, `learningRate` and, for each parameter, `<path>.<name>` for the names in
+  /// ``stateNames`` and `<path>.master` where it has a master copy.
   public var state: OrderedDictionary<String, MLXArray> {
     var result: OrderedDictionary<String, MLXArray> = ["step": step, "learningRate": rate]
     for (path, slot) in slots {
@@ -118,6 +124,10 @@ open class OptimizerBase: Optimizer {
     return result
   }
 
+  /// Continues from a saved ``state``.
+  ///
+  /// Throws, before anything has changed, if it is not the state of this kind of optimiser for the
+  /// trainable parameters of this model.
   public func restore(
     _ new: some Sequence<(key: String, value: MLXArray)>, for model: Module
   ) throws {
