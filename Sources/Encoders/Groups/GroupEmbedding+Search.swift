@@ -1,8 +1,9 @@
 extension GroupEmbedding {
   /// The best placement found by hill climbing from random starts.
   ///
-  /// A start is of the form of Cohn and Umans; a step moves the element of one entry of either tile
-  /// and is kept if the error does not rise. The result depends on the seed and the numbers only.
+  /// The first half of the steps moves an element of the three lists of Cohn and Umans, the second
+  /// half the element of a single entry of either tile, which leaves their form. A step is kept if
+  /// the error does not rise. The result depends on the seed and the numbers only.
   ///
   /// - Parameters:
   ///   - group: The group.
@@ -13,7 +14,7 @@ extension GroupEmbedding {
   /// - Throws: ``EncoderError/request(_:)`` for a tile outside 1...8 or no start.
   /// - Complexity: O(starts · steps · (t⁴ + |G| t²)).
   public static func search(
-    group: AbelianGroup, tile: Int, seed: UInt64, starts: Int = 8, steps: Int = 4000
+    group: AbelianGroup, tile: Int, seed: UInt64, starts: Int = 16, steps: Int = 2000
   ) throws(EncoderError) -> GroupEmbedding {
     guard (1...8).contains(tile), starts >= 1, steps >= 0 else {
       throw .request(
@@ -21,28 +22,49 @@ extension GroupEmbedding {
           + "\(starts) starts of \(steps) steps; change the request")
     }
     let sums = group.sumTable()
-    let area = tile * tile
-    var best: (embedding: GroupEmbedding, error: Double)?
-    for start in 0..<starts {
+    var generator = SeededGenerator(seed: seed, stream: 0)
+    var best = try climb(group, tile, sums: sums, steps: steps, using: &generator)
+    for start in 1..<max(1, starts) {
       var generator = SeededGenerator(seed: seed, stream: start)
-      func elements() -> [Int] { (0..<tile).map { _ in generator.index(below: group.order) } }
-      var current = try GroupEmbedding(
-        group: group, rows: elements(), inner: elements(), columns: elements())
-      var error = current.error(sums: sums)
-      for _ in 0..<steps where error > 0 {
-        var (alpha, beta) = (current.activation, current.weight)
-        let entry = generator.index(below: 2 * area)
-        let element = generator.index(below: group.order)
-        if entry < area { alpha[entry] = element } else { beta[entry - area] = element }
-        let moved = try GroupEmbedding(
-          group: group, tile: tile, activation: alpha, weight: beta)
-        let movedError = moved.error(sums: sums)
-        if movedError <= error { (current, error) = (moved, movedError) }
-      }
-      if error < best?.error ?? .infinity { best = (current, error) }
+      let found = try climb(group, tile, sums: sums, steps: steps, using: &generator)
+      if found.error < best.error { best = found }
     }
-    guard let best else { throw .request("expected at least one start, got none; ask for more") }
     return best.embedding
+  }
+
+  private static func climb(
+    _ group: AbelianGroup, _ tile: Int, sums: [Int], steps: Int,
+    using generator: inout SeededGenerator
+  ) throws(EncoderError) -> (embedding: GroupEmbedding, error: Double) {
+    var lists = (0..<3 * tile).map { _ in generator.index(below: group.order) }
+    func placement(_ lists: [Int]) throws(EncoderError) -> GroupEmbedding {
+      try GroupEmbedding(
+        group: group, rows: Array(lists[..<tile]), inner: Array(lists[tile..<2 * tile]),
+        columns: Array(lists[(2 * tile)...]))
+    }
+    var current = try placement(lists)
+    var error = current.error(sums: sums)
+    for _ in 0..<steps / 2 {
+      var moved = lists
+      moved[generator.index(below: lists.count)] = generator.index(below: group.order)
+      let candidate = try placement(moved)
+      let candidateError = candidate.error(sums: sums)
+      if candidateError <= error {
+        (lists, current, error) = (moved, candidate, candidateError)
+      }
+    }
+    let area = tile * tile
+    for _ in 0..<steps - steps / 2 {
+      var (alpha, beta) = (current.activation, current.weight)
+      let entry = generator.index(below: 2 * area)
+      let element = generator.index(below: group.order)
+      if entry < area { alpha[entry] = element } else { beta[entry - area] = element }
+      let candidate = try GroupEmbedding(
+        group: group, tile: tile, activation: alpha, weight: beta)
+      let candidateError = candidate.error(sums: sums)
+      if candidateError <= error { (current, error) = (candidate, candidateError) }
+    }
+    return (current, error)
   }
 
   /// A row of the comparison of groups.
@@ -55,6 +77,8 @@ extension GroupEmbedding {
     public var rank: Int
     /// The error of the best placement found.
     public var error: Double
+    /// The error of that placement when the real products are read out freely.
+    public var freeReadOutError: Double
     /// The error of keeping as many of the t³ products.
     public var keepError: Double
     /// The error after least squares within the fitter's bound, from this start only; nil if it was
@@ -72,19 +96,20 @@ extension GroupEmbedding {
   ///
   /// - Throws: ``EncoderError`` for a group or tile out of range.
   public static func comparison(
-    groups: [AbelianGroup], tile: Int, seed: UInt64, starts: Int = 8, steps: Int = 4000,
+    groups: [AbelianGroup], tile: Int, seed: UInt64, starts: Int = 16, steps: Int = 2000,
     refinedBy fitter: EncoderFitter? = nil
   ) throws(EncoderError) -> [Row] {
     var rows: [Row] = []
     for group in groups {
       let embedding = try search(
         group: group, tile: tile, seed: seed, starts: starts, steps: steps)
+      let encoder = embedding.encoder
       rows.append(
         Row(
           family: group.description, order: group.order, rank: group.realRank,
-          error: embedding.error,
+          error: embedding.error, freeReadOutError: encoder.optimallyDecoded.error,
           keepError: max(0, 1 - Double(group.realRank) / Double(tile * tile * tile)),
-          refinedError: try fitter?.refine(embedding.encoder, seed: seed).error))
+          refinedError: try fitter?.refine(encoder, seed: seed).error))
     }
     return rows
   }

@@ -5,9 +5,11 @@
 /// the placement is exact, others. The Fourier transform of the group makes the product elementwise,
 /// so this is an ``Encoder`` of rank ``AbelianGroup/realRank``.
 ///
-/// The read-out is optimal for independent inputs of equal variance: the coefficients at different g
-/// are uncorrelated, since every A[a]·B[b] lands at one g, so C[c] takes from g the share n/N, where N
-/// counts the terms at g and n those wanted for c. The error is t³ − Σ n²/N, over t³.
+/// The read-out of the group coefficients is optimal for independent inputs of equal variance: the
+/// coefficients at different g are uncorrelated, since every A[a]·B[b] lands at one g, so C[c] takes
+/// from g the share n/N, where N counts the terms at g and n those wanted for c. The error is
+/// t³ − Σ n²/N, over t³. Where complex characters cost more than |G| real products, reading those
+/// out freely (``Encoder/optimallyDecoded``) can do better.
 public struct GroupEmbedding: Sendable, Hashable {
   /// The group.
   public let group: AbelianGroup
