@@ -26,8 +26,9 @@ extension OperatorSpec {
         normalized: normalized)
     case .kroneckerSparse(let patterns):
       return try KroneckerSparse(inputs: inputs, outputs: outputs, patterns: patterns)
-    case .strassenTile:
-      throw SpecError("[spec] expected a structure other than '\(self)'.")
+    case .strassenTile(let rank, let tile, let encoder, let rows):
+      return try StrassenTile(
+        inputs: inputs, outputs: outputs, rank: rank, tile: tile, encoder: encoder, rows: rows)
     case .twoFour:
       return TwoFour(inputs: inputs, outputs: outputs)
     }

