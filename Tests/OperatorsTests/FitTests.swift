@@ -106,6 +106,19 @@ import Testing
     #expect(try relativeError(of: operation, operation.fit(target), target) < 0.45)
   }
 
+  @Test func theWeightsKeptAreTheBestAtTheirPlaces() throws {
+    // At the optimum of a row's least squares the gradient Δ H vanishes where weights are kept.
+    let operation = TwoFour(inputs: 31, outputs: 9)
+    let weight = MLXRandom.normal([9, 31], key: MLXRandom.key(13))
+    let moment = Self.moment(31, seed: 14) + 1e-2 * MLXArray.eye(31)
+    let fitted = try operation.fit(FitTarget(weight: weight, secondMoment: moment))
+    let dense = try #require(operation.dense(fitted))
+    let gradient = matmul(weight - dense, moment)
+    let kept = try norm(gradient * (dense .!= 0).asType(.float32)).item(Float.self)
+    let cut = try norm(gradient).item(Float.self)
+    #expect(kept < 1e-2 * cut)
+  }
+
   @Test func aZeroWeightOrMomentIsFitted() throws {
     for specimen in Self.compressing {
       let operation = try specimen.make()

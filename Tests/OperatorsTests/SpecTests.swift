@@ -1,5 +1,6 @@
 import MLX
 import Operators
+import OrderedCollections
 import Testing
 
 @Suite struct SpecTests {
@@ -92,6 +93,18 @@ import Testing
     }
     let sentence = try #require(error).description
     #expect(sentence.hasPrefix("[spec] ") && sentence.contains(part), "\(sentence)")
+  }
+
+  @Test(arguments: [
+    "dense", "lowrank:rank=268435456", "2:4", "monarch:blocks=268435456", "monarch:blocks=1",
+    "btt:rank=1,in=1x268435456,out=268435456x1", "btt:rank=16384", "tt:rank=268435456",
+    "kronecker", "kronecker:in=1x268435456,out=268435456x1", "stl:rank=49",
+  ])
+  func theLargestOperatorsAreCountedWithoutOverflow(_ text: String) throws {
+    let operation = try OperatorSpec(parsing: text)
+      .makeOperator(inputs: 1 << 28, outputs: 1 << 28)
+    #expect(operation.cost.multiplyAdds > 0 && !operation.shapes.isEmpty)
+    #expect(!operation.learningRateMultipliers.isEmpty)
   }
 
   @Test func specsBuiltInCodeAreCheckedToo() {
