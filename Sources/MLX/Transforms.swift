@@ -24,7 +24,13 @@ public func valueAndGrad(
         &values, &gradients, Closure(atLeast: 1, function).makeC(), inputs, inputs.count,
         numbers, numbers.count))
   }
-  return (MLXArray.take(values), MLXArray.take(gradients))
+  // MLX gives them in the order of the arguments.
+  let ascending = MLXArray.take(gradients)
+  let positions = argumentNumbers.map { $0 < 0 ? $0 + arguments.count : $0 }
+  return (
+    MLXArray.take(values),
+    positions.map { position in ascending[positions.count { $0 < position }] }
+  )
 }
 
 /// A function that gives a scalar function's gradient with respect to its first argument.
