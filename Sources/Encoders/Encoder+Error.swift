@@ -41,7 +41,7 @@ extension Encoder {
     return sum
   }
 
-  private static func dot(_ table: [Double], _ p: Int, _ q: Int, _ width: Int) -> Double {
+  static func dot(_ table: [Double], _ p: Int, _ q: Int, _ width: Int) -> Double {
     var sum = 0.0
     for a in 0..<width { sum += table[p * width + a] * table[q * width + a] }
     return sum

@@ -11,32 +11,39 @@ public protocol Updatable: AnyObject {
 /// shapes and types (any shapes, if `shapeless`), to record it.
 ///
 /// `inputs` and `outputs` are the states that the body reads and writes; a state it writes has to
-/// be in both. `count` is how many arrays the body returns.
+/// be in both. `count` is how many arrays the body returns. If a call fails, also because the body
+/// throws, its results are failed arrays and the states are what they were.
 public func compile(
   inputs: [any Updatable] = [], outputs: [any Updatable] = [], shapeless: Bool = false,
-  count: Int = 1, _ function: @escaping ([MLXArray]) -> [MLXArray]
+  count: Int = 1, _ function: @escaping ([MLXArray]) throws -> [MLXArray]
 ) -> ([MLXArray]) -> [MLXArray] {
   func state(_ objects: [any Updatable]) -> [MLXArray] { objects.flatMap { $0.innerState() } }
   // MLX records what the body does to the state as further arguments and results. The objects
   // hold placeholders only while the body runs.
   let kept = KeptFunction {
     let inner = Closure { all in
-      let held = state(inputs)
+      let read = state(inputs)
+      let held = read + state(outputs)
       let saved = held.map { MLXArray($0.state.retained()) }
-      let arguments = all.count - held.count
-      for (array, traced) in zip(held, all[arguments...]) { array.replace(by: traced) }
-      let results = function(Array(all[..<arguments]))
+      defer { for (array, value) in zip(held, saved) { array.update(value) } }
+      let arguments = all.count - read.count
+      for (array, traced) in zip(read, all[arguments...]) { array.update(traced) }
+      let results = try function(Array(all[..<arguments]))
       let written = state(outputs).map { MLXArray($0.state.retained()) }
-      for (array, value) in zip(state(inputs), saved) { array.replace(by: value) }
       return results + written
     }
     return cmlx_compile(&$0, inner.makeC(), shapeless)
   }
   return { arguments in
-    let all = kept(arguments + state(inputs), count: count + state(outputs).count)
-    let results = min(count, all.count)
-    for (array, value) in zip(state(outputs), all[results...]) { array.replace(by: value) }
-    return Array(all[..<results])
+    do throws(MLXError) {
+      let all = try kept.call(arguments + state(inputs))
+      let written = state(outputs)
+      let results = all.count - written.count
+      for (array, value) in zip(written, all[results...]) { array.update(value) }
+      return Array(all[..<results])
+    } catch {
+      return (0..<count).map { _ in MLXArray(failure: error) }
+    }
   }
 }
 

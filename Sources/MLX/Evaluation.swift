@@ -21,6 +21,13 @@ public func eval(_ arrays: MLXArray...) throws {
   try eval(arrays)
 }
 
+/// Computes the arrays that the objects hold: models, optimisers.
+///
+/// Throws the error of a failed array, or what went wrong while computing.
+public func eval(_ objects: any Updatable...) throws {
+  try eval(objects.flatMap { $0.innerState() })
+}
+
 /// Starts computing the arrays and returns at once.
 ///
 /// Throws the error of a failed array; what goes wrong later surfaces where the value is asked for.

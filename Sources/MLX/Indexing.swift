@@ -185,12 +185,12 @@ extension MLXArray {
         let slice = try ArraySlice(indices, of: shape)
         let (start, stop, stride) = (slice.start, slice.stop(of: shape), slice.stride)
         let update = broadcast(newValue.asType(dtype), to: slice.shape).reshaped(slice.counts)
-        replace(
-          by: MLXArray.running([self, update]) {
+        self.update(
+          MLXArray.running([self, update]) {
             cmlx_slice_update(&$0, $1[0], $1[1], start, stop, stride, start.count)
           })
       } catch {
-        replace(by: MLXArray(failure: error))
+        update(MLXArray(failure: error))
       }
     }
   }
@@ -198,8 +198,14 @@ extension MLXArray {
   /// The slices of the first axis at the given positions.
   public subscript(_ indices: MLXArray) -> MLXArray { MLX.take(self, indices, axis: 0) }
 
-  /// Makes this object stand for another array, as an assignment through a subscript does.
-  func replace(by other: MLXArray) {
-    swap(&state, &other.state)
+  /// Makes this object, under all its names, stand for the value of another array.
+  ///
+  /// So parameters get new values: whoever holds the object sees them. The other array may have
+  /// another shape and type, and stays independent of this one.
+  public func update(_ other: MLXArray) {
+    guard other !== self else { return }
+    let new = other.state.retained()
+    if case .array(let handle) = state { cmlx_array_free(handle) }
+    state = new
   }
 }

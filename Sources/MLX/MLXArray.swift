@@ -224,18 +224,6 @@ extension MLXArray: CustomStringConvertible {
   }
 }
 
-extension MLXArray: ExpressibleByFloatLiteral, ExpressibleByIntegerLiteral {
-  /// A `float32` scalar.
-  public convenience init(floatLiteral value: Float) {
-    self.init([value], [])
-  }
-
-  /// An `int32` scalar.
-  public convenience init(integerLiteral value: Int32) {
-    self.init([value], [])
-  }
-}
-
 // MARK: - Calling the C interface
 
 extension MLXArray.State {

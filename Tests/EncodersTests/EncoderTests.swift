@@ -97,6 +97,34 @@ import Testing
     #expect(abs((1 - product.error) - (1 - five.error) * (1 - six.error)) <= 1e-12)
   }
 
+  @Test func optimalDecoderCannotBeImproved() throws {
+    var encoder = try random(tile: 2, rank: 5, seed: 3).optimallyDecoded
+    let error = encoder.error
+    for index in encoder.decoder.indices {
+      let entry = encoder.decoder[index]
+      for step in [-0.01, 0.01] {
+        encoder.decoder[index] = entry + step
+        #expect(encoder.error >= error)
+      }
+      encoder.decoder[index] = entry
+    }
+  }
+
+  @Test func optimalDecoderOfAnExactAlgorithmIsExact() throws {
+    for table in ExactTable.library {
+      var encoder = table.encoder
+      for index in encoder.decoder.indices { encoder.decoder[index] = 0 }
+      #expect(encoder.optimallyDecoded.error <= 1e-9, "\(table)")
+    }
+    // Products that depend linearly on each other do no harm.
+    let twice = ExactTable.strassen.encoder
+    let doubled = try Encoder(
+      name: "twice", tile: 2, rank: 14, activation: twice.activation + twice.activation,
+      weight: twice.weight + twice.weight, decoder: Array(repeating: 0, count: 56),
+      provenance: twice.provenance)
+    #expect(doubled.optimallyDecoded.error <= 1e-9)
+  }
+
   @Test func costCountsEncodeAndDecode() throws {
     let encoder = Encoder.keepingProducts(24, tile: 4)
     #expect(encoder.productRatio == 0.375)

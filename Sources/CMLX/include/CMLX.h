@@ -217,15 +217,6 @@ char *cmlx_custom_gradient(CMLXFunction *out, CMLXClosure forward, CMLXClosure b
 char *cmlx_call(CMLXArrays *out, CMLXFunction function, const CMLXArray *arguments, size_t count);
 void cmlx_function_free(CMLXFunction function);
 
-// MARK: - Files
-
-char *cmlx_load_safetensors(
-    CMLXArrays *out, char ***names, char ***metadata, size_t *metadata_count, const char *path);
-void cmlx_strings_free(char **strings, size_t count);
-char *cmlx_save_safetensors(
-    const char *path, const char *const *names, const CMLXArray *arrays, size_t count,
-    const char *const *metadata, size_t metadata_count);
-
 // MARK: - Devices, streams, memory
 
 typedef struct {

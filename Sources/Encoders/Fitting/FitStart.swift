@@ -11,7 +11,8 @@ struct FitStart {
     case kronecker
     /// Random components of an exact algorithm.
     case pruned
-    /// Components of an exact algorithm removed one at a time, with least squares in between.
+    /// Components of an exact algorithm or of a Kronecker product of 2×2 optima removed one at a
+    /// time, with least squares in between.
     case deflated
     /// A given encoder with components removed and random ones added.
     case adapted
@@ -81,7 +82,12 @@ struct FitStart {
   ///
   /// Far from the rank any component may go, in the last steps one of the three of least energy.
   private func deflated(using generator: inout SeededGenerator) -> [Encoder] {
-    let table = exact[generator.index(below: exact.count)]
+    let products = productsToDeflate
+    let usesProduct = generator.index(below: 2) == 1 && !products.isEmpty
+    let table =
+      usesProduct
+      ? products[generator.index(below: products.count)]
+      : exact[generator.index(below: exact.count)]
     var lanes = (0..<LaneSolver.laneCount).map { _ in
       table.perturbed(by: 0.02, using: &generator)
     }
@@ -102,12 +108,28 @@ struct FitStart {
 
   // MARK: - Kronecker products of 2×2 optima
 
-  /// A product of an outer algorithm of rank 2...7 with inner ones whose ranks add up.
+  /// The Kronecker products of 2×2 optima with up to ten components too many.
+  private var productsToDeflate: [Encoder] {
+    guard tile == 4 else { return [] }
+    var products: [Encoder] = []
+    for outer in 2...7 {
+      for inner in 2...7 where (rank + 1...rank + 10).contains(outer * inner) {
+        products.append(Self.optima[outer - 1].kronecker(Self.optima[inner - 1]))
+      }
+    }
+    return products
+  }
+
+  /// Σ_p outer_p ⊗ inner_p with up to two components too many, which are dropped at random.
+  ///
+  /// All inner algorithms of one rank are the same: then the errors combine as in
+  /// ``Encoder/kronecker(_:name:)``, while different ones would interfere.
   private func kronecker(using generator: inout SeededGenerator) -> Encoder {
-    let outers = (2...7).filter { rank <= 7 * $0 && rank >= $0 }
+    let wanted = min(49, rank + generator.index(below: 3))
+    let outers = (2...7).filter { wanted <= 7 * $0 && wanted >= $0 }
     let outerRank = outers[generator.index(below: outers.count)]
-    var innerRanks = [Int](repeating: rank / outerRank, count: outerRank)
-    for p in generator.permutation(outerRank).prefix(rank % outerRank) { innerRanks[p] += 1 }
+    var innerRanks = [Int](repeating: wanted / outerRank, count: outerRank)
+    for p in generator.permutation(outerRank).prefix(wanted % outerRank) { innerRanks[p] += 1 }
     for _ in 0..<generator.index(below: 3) {
       let (p, q) = (generator.index(below: outerRank), generator.index(below: outerRank))
       if p != q, innerRanks[p] < 7, innerRanks[q] > 1 {
@@ -115,22 +137,16 @@ struct FitStart {
         innerRanks[q] -= 1
       }
     }
-    let outer = Self.small(rank: outerRank, using: &generator)
-    var inners: [Encoder] = []
-    for rank in innerRanks { inners.append(Self.small(rank: rank, using: &generator)) }
-    return Encoder.kronecker(outer, inners: inners, name: "", source: "Kronecker product")
+    let product = Encoder.kronecker(
+      Self.optima[outerRank - 1], inners: innerRanks.map { Self.optima[$0 - 1] }, name: "",
+      source: "Kronecker product of 2x2 optima")
+    return product.keeping(Array(generator.permutation(wanted).prefix(rank)))
   }
 
-  /// A good 2×2 algorithm: exact for rank 7, otherwise the best of four quick fits.
-  private static func small(rank: Int, using generator: inout SeededGenerator) -> Encoder {
-    guard rank < 7 else { return ExactTable.strassen.encoder.balanced }
-    let solver = LaneSolver(tile: 2, rank: rank)
-    let starts = FitStart(tile: 2, rank: rank).make(.random, using: &generator)
-    for (lane, start) in starts.enumerated() { solver.load(start, lane: lane) }
-    solver.ridge = LaneSolver.Lane(repeating: 3e-3)
-    for _ in 0..<200 { solver.sweep() }
-    let fits = solver.unload(provenance: Encoder.Provenance(source: "2x2 optimum"))
-    return fits.min { $0.error < $1.error } ?? fits[0]
+  /// The best algorithms for tile 2 of ranks 1...7.
+  private static let optima: [Encoder] = (1...7).map { rank in
+    let known = try? Encoder.best(tile: 2, rank: rank)
+    return (known ?? .keepingProducts(rank, tile: 2)).balanced
   }
 }
 

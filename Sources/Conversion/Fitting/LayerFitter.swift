@@ -1,0 +1,57 @@
+import Layers
+import MLX
+import MLXNN
+import Models
+import Operators
+import OrderedCollections
+/// Fits structured layers to dense ones on the inputs that they will really get.
+///
+/// Blocks are fitted from the first to the last. The inputs of a block are those of the model as
+/// converted so far; its targets are the outputs of the original model. So each fit makes up, as
+/// far as it can, for what the blocks before it lost.
+struct LayerFitter {
+  let original: BERTModel
+  let converted: BERTModel
+  let batches: [TokenBatches.Batch]
+
+  /// Fits the layers of one block and puts them into the converted model.
+  func fit(_ layers: [ConversionPlan.Layer], progress: () throws -> Void) throws {
+    let paths = layers.map(\.path)
+    let dense = Dictionary(
+      uniqueKeysWithValues: try unaryLayers(of: converted, at: paths).compactMap { path, layer in
+        (layer as? Linear).map { (path, $0) }
+      })
+    var moments: [String: InputMoments] = [:]
+    for layer in layers {
+      moments[layer.path] = InputMoments(
+        inputs: layer.structure.inputs, outputs: layer.structure.outputs,
+        tile: (layer.structure as? StrassenTile)?.tile)
+    }
+    var targets: [String: MLXArray] = [:]
+    try observing(original, layers: paths) { path, _, y in
+      targets[path] = dense[path]?.bias.map { y - $0 } ?? y
+    } during: {
+      try observing(converted, layers: paths) { path, x, _ in
+        if let target = targets[path] { moments[path]?.add(x, target) }
+      } during: {
+        for batch in batches {
+          _ = original.hiddenStates(tokens: batch.array)
+          _ = converted.hiddenStates(tokens: batch.array)
+          // The graph stops at these layers: the blocks behind them are never computed.
+          try eval(moments.values.flatMap(\.sums))
+          try progress()
+        }
+      }
+    }
+    for layer in layers {
+      guard let linear = dense[layer.path], let moments = moments[layer.path] else { continue }
+      let target = try moments.target(weight: linear.weight)
+      let parameters = try layer.structure.fit(target)
+      let bias = moments.bias(for: layer.structure, parameters)
+      try eval(Array(parameters.values) + [bias])
+      let fitted = try StructuredLinear(layer.structure, parameters: parameters, bias: bias)
+      try converted.update(modules: [(key: layer.path, value: fitted as Module)])
+      try progress()
+    }
+  }
+}

@@ -1,0 +1,83 @@
+import Foundation
+import MLX
+import Models
+
+/// A chart as a Vega-Lite specification.
+struct Chart {
+  /// What stands above the chart.
+  var title: String
+  /// The specification.
+  var specification: JSON
+
+  /// Bars of one value for each layer, coloured by its kind.
+  static func bars(
+    _ title: String, _ rows: [(layer: String, series: String, value: Double)], axis: String
+  ) -> Chart {
+    let values = rows.map { row -> JSON in
+      ["layer": .string(row.layer), "series": .string(row.series), "value": .double(row.value)]
+    }
+    let hasSeries = Set(rows.map(\.series)).count > 1
+    let x: JSON = [
+      "field": "layer", "type": "nominal", "sort": .null, "title": "",
+      "axis": ["labelAngle": -60, "labelLimit": 220],
+    ]
+    let encoding: JSON = [
+      "x": x,
+      "y": ["field": "value", "type": "quantitative", "title": .string(axis)],
+      "xOffset": hasSeries ? ["field": "series"] : ["value": 0],
+      "color": ["field": "series", "type": "nominal", "title": ""],
+    ]
+    return Chart(
+      title: title,
+      specification: [
+        "width": 720, "height": 220, "data": ["values": .array(values)], "mark": "bar",
+        "encoding": encoding,
+      ])
+  }
+
+  /// Points of one value against another, labelled and coloured by name.
+  static func points(
+    _ title: String, _ rows: [(name: String, x: Double, y: Double)], x: String, y: String
+  ) -> Chart {
+    let values = rows.map { row -> JSON in
+      ["name": .string(row.name), "x": .double(row.x), "y": .double(row.y)]
+    }
+    let position: JSON = [
+      "x": ["field": "x", "type": "quantitative", "title": .string(x), "scale": ["zero": false]],
+      "y": ["field": "y", "type": "quantitative", "title": .string(y), "scale": ["zero": false]],
+    ]
+    let points: JSON = [
+      "mark": ["type": "point", "filled": true, "size": 90],
+      "encoding": ["color": ["field": "name", "type": "nominal", "title": ""]],
+    ]
+    let labels: JSON = [
+      "mark": ["type": "text", "align": "left", "dx": 8, "dy": -6],
+      "encoding": ["text": ["field": "name"]],
+    ]
+    return Chart(
+      title: title,
+      specification: [
+        "width": 560, "height": 300, "data": ["values": .array(values)], "encoding": position,
+        "layer": [points, labels],
+      ])
+  }
+
+  /// The charts as SVG texts, drawn by the Python package `vl-convert-python`.
+  ///
+  /// Throws where Python or the package is missing: a report is then made without pictures.
+  static func render(_ charts: [Chart]) throws -> [String] {
+    let input = JSON.array(charts.map(\.specification)).encoded()
+    let output = try PythonInterpreter.find().run(
+      """
+      import json, sys
+      try:
+          import vl_convert
+      except ImportError:
+          sys.exit(print("vl-convert-python", file=sys.stderr) or \
+      \(PythonInterpreter.missingPackageCode))
+      charts = json.load(sys.stdin)
+      json.dump([vl_convert.vegalite_to_svg(chart) for chart in charts], sys.stdout)
+      """, arguments: [], input: Array(input.utf8), task: "draw charts")
+    return try JSONDecoder().decode([String].self, from: Data(output))
+  }
+}

@@ -1,0 +1,153 @@
+import MLX
+import MLXNN
+import OrderedCollections
+
+/// What all optimisers share: the state of each parameter by path, the count of updates, and
+/// arithmetic in `float32`.
+///
+/// A parameter of lower precision has a `float32` master copy, which is what the updates change, so
+/// that changes below a rounding of the parameter add up. Values that the model is given after
+/// ``initialize(for:)`` do not reach the master copy.
+open class OptimizerBase: Optimizer {
+  /// The learning rate of the next update.
+  public var learningRate: Float {
+    didSet { rate.update(MLXArray(learningRate)) }
+  }
+
+  /// The treatment of the parameter at a path.
+  public let group: (String) -> ParameterGroup
+
+  private let rate: MLXArray
+  private let step = MLXArray(Int32(0))
+  private var slots = OrderedDictionary<String, Slot>()
+
+  private struct Slot {
+    let master: MLXArray?
+    let values: [MLXArray]
+  }
+
+  /// What one update of one parameter depends on beside the parameter.
+  public struct Context {
+    /// The learning rate, multiplied for the parameter, a `float32` scalar.
+    public let learningRate: MLXArray
+    /// Whether weight decay applies.
+    public let weightDecay: Bool
+    /// What ``OptimizerBase/sharedTerms(step:)`` gave for this update.
+    public let shared: [MLXArray]
+  }
+
+  /// An optimiser without state yet.
+  public init(learningRate: Float, group: @escaping (String) -> ParameterGroup) {
+    self.learningRate = learningRate
+    self.group = group
+    rate = MLXArray(learningRate)
+  }
+
+  // MARK: - What an optimiser defines
+
+  /// The names of a parameter's state, arrays of its shape that begin as zeros.
+  open var stateNames: [String] { [] }
+
+  /// Terms that all parameters share in the update with the given number, from 1, as `float32`.
+  open func sharedTerms(step: MLXArray) -> [MLXArray] { [] }
+
+  /// The new parameter and its new state, in the order of ``stateNames``; all are `float32`.
+  open func applySingle(
+    gradient: MLXArray, parameter: MLXArray, state: [MLXArray], _ context: Context
+  ) -> (parameter: MLXArray, state: [MLXArray]) {
+    (parameter - context.learningRate * gradient, state)
+  }
+
+  // MARK: - Optimizer
+
+  /// Makes the state of the model's trainable parameters that have none yet.
+  public func initialize(for model: Module) {
+    for (path, parameter) in model.trainableParameters() where slots[path] == nil {
+      slots[path] = slot(for: parameter)
+    }
+  }
+
+  private func slot(for parameter: MLXArray) -> Slot {
+    let wide = parameter.dtype.size < 4
+    let zeros = MLXArray.zeros(like: wide ? parameter.asType(.float32) : parameter)
+    return Slot(
+      master: wide ? parameter.asType(.float32) : nil,
+      values: stateNames.map { _ in zeros + 0 })
+  }
+
+  /// Changes the parameters that have gradients, by path; of others nothing is touched.
+  ///
+  /// Throws, before anything has changed, if a gradient failed, has no parameter or another shape.
+  public func update(model: Module, gradients: ModuleParameters) throws {
+    let parameters = model.parameters()
+    for (path, gradient) in gradients {
+      guard let parameter = parameters[path] else {
+        throw OptimizerError.unknownGradient(path: path)
+      }
+      if let failure = gradient.failure { throw failure }
+      guard gradient.shape == parameter.shape else {
+        throw OptimizerError.wrongGradient(
+          path: path, expected: parameter.shape, got: gradient.shape)
+      }
+    }
+    step.update(step + 1)
+    let shared = sharedTerms(step: step.asType(.float32))
+    for (path, gradient) in gradients {
+      guard let parameter = parameters[path] else { continue }
+      let slot = slots[path] ?? slot(for: parameter)
+      slots[path] = slot
+      let group = group(path)
+      let multiplier = group.learningRateMultiplier
+      let current = slot.master ?? parameter
+      let (new, state) = applySingle(
+        gradient: gradient.asType(current.dtype), parameter: current, state: slot.values,
+        Context(
+          learningRate: multiplier == 1 ? rate : rate * multiplier,
+          weightDecay: group.weightDecay, shared: shared))
+      for (array, value) in zip(slot.values, state) { array.update(value) }
+      slot.master?.update(new)
+      parameter.update(new.asType(parameter.dtype))
+    }
+  }
+
+  /// The count of updates, the learning rate, and the state of each parameter.
+  public func innerState() -> [MLXArray] { Array(state.values) }
+
+  /// `step`, `learningRate` and, for each parameter, `<path>.<name>` for the names in
+  /// ``stateNames`` and `<path>.master` where it has a master copy.
+  public var state: OrderedDictionary<String, MLXArray> {
+    var result: OrderedDictionary<String, MLXArray> = ["step": step, "learningRate": rate]
+    for (path, slot) in slots {
+      result["\(path).master"] = slot.master
+      for (name, value) in zip(stateNames, slot.values) { result["\(path).\(name)"] = value }
+    }
+    return result
+  }
+
+  /// Continues from a saved ``state``.
+  ///
+  /// Throws, before anything has changed, if it is not the state of this kind of optimiser for the
+  /// trainable parameters of this model.
+  public func restore(
+    _ new: some Sequence<(key: String, value: MLXArray)>, for model: Module
+  ) throws {
+    initialize(for: model)
+    var missing = state
+    var pairs: [(target: MLXArray, value: MLXArray)] = []
+    for (key, value) in new {
+      guard let target = missing.removeValue(forKey: key) else {
+        throw OptimizerError.unknownState(key: key)
+      }
+      if let failure = value.failure { throw failure }
+      guard target.shape == value.shape else {
+        throw OptimizerError.wrongState(key: key, expected: target.shape, got: value.shape)
+      }
+      pairs.append((target, value.asType(target.dtype)))
+    }
+    if let key = missing.keys.first { throw OptimizerError.missingState(key: key) }
+    // The only value that Swift holds too; all else may still be lazy.
+    let restored = try pairs.first { $0.target === rate }?.value.item(Float.self)
+    for (target, value) in pairs { target.update(value) }
+    learningRate = restored ?? learningRate
+  }
+}

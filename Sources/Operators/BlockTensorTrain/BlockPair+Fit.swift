@@ -1,0 +1,158 @@
+import MLX
+
+extension BlockPair {
+  /// The cores that approximate W [N, K] best: exactly in the plain norm, by alternating least
+  /// squares in the norm of the data.
+  func fit(_ target: FitTarget) throws -> (core0: MLXArray, core1: MLXArray) {
+    let weight = paddedMatrix(target.weight, n0 * n1, m0 * m1)
+    var blocks = try blockwiseSVD(weight)
+    if let moment = target.secondMoment {
+      let refinement = BlockRefinement(
+        pair: self, weight: weight, moment: paddedMatrix(moment, m0 * m1, m0 * m1))
+      blocks = try refinement.refine(blocks)
+    }
+    let core0 = contiguous(
+      blocks.right.transposed(1, 3, 0, 2).reshaped([m1, m0, n0 * rank]))
+    let core1 = contiguous(
+      blocks.left.transposed(0, 1, 3, 2).reshaped([n0, m1 * rank, n1]))
+    try eval(core0, core1)
+    return (core0, core1)
+  }
+
+  /// The truncated singular value decomposition of each block of W [n0·n1, m1·m0].
+  private func blockwiseSVD(_ weight: MLXArray) throws -> Blocks {
+    let blocks = weight.reshaped([n0, n1, m1, m0]).transposed(0, 2, 1, 3)
+    let (u, s, v) = MLXLinalg.svd(blocks)
+    let root = sqrt(s[0..., 0..., 0..<rank])
+    let result = Blocks(
+      left: u[0..., 0..., 0..., 0..<rank] * root.expandedDimensions(axis: 2),
+      right: root.expandedDimensions(axis: 3) * v[0..., 0..., 0..<rank])
+    try eval(result.left, result.right)
+    return result
+  }
+}
+
+/// The factors of all blocks: block (j, i) = left[j, i] right[j, i].
+private struct Blocks {
+  /// [n0, m1, n1, R].
+  var left: MLXArray
+  /// [n0, m1, R, m0].
+  var right: MLXArray
+}
+
+/// Alternating least squares of the blocks in the norm ‖(W − Ŵ) H^½‖.
+///
+/// H couples the input pieces i; the output pieces j are independent problems, done in one batch.
+///
+/// * Left factors, right ones held: with B_j [m1·R, K], whose rows are the right factors at their
+///   places, W_j ≈ C_j B_j is an ordinary regression: C_j = W_j H B_jᵀ (B_j H B_jᵀ)⁻¹, exact over
+///   all i at once.
+/// * Right factors, left ones held: all of them at once would be a system of size m1·R·m0. One i
+///   at a time, the rest held, it separates: with the left factor C and the residual Δ,
+///   δ = (CᵀC)⁻¹ Cᵀ (Δ H)_i (H_ii)⁻¹. Only Δ H is kept, and a change of block i changes it by
+///   C δ H_i.
+///
+/// Every solve is for the change, with a ridge: a proximal step, which lowers the error (or leaves
+/// it) however ill-conditioned the system is. A round costs about (2 + R)·K²·N / n1 + 2·N·K²
+/// multiply-adds.
+private struct BlockRefinement {
+  let pair: BlockPair
+  /// W [n0·n1, m1·m0].
+  let weight: MLXArray
+  /// H [m1·m0, m1·m0].
+  let moment: MLXArray
+
+  /// Rounds at most, and the share of the error that a round has to gain for another to follow.
+  private let rounds = 10
+  private let leastGain = 2e-3
+  /// The ridge, as a share of the mean eigenvalue of each system: what float32 can invert.
+  private let ridge = 1e-5
+  /// The most numbers of an intermediate array of the left solve.
+  private let chunk = 1 << 25
+
+  func refine(_ start: Blocks) throws -> Blocks {
+    let inverses = inverse(
+      stacked((0..<pair.m1).map { moment[piece($0), piece($0)] }), size: pair.m0)
+    try eval(inverses)
+    var best = start
+    var (pull, error) = try state(start)
+    for _ in 0..<rounds {
+      var blocks = best
+      blocks.right = try improvedRight(blocks, pull, inverses)
+      (pull, _) = try state(blocks)
+      blocks.left = try improvedLeft(blocks, pull)
+      let reached: Double
+      (pull, reached) = try state(blocks)
+      guard reached < error else { break }
+      let gained = error - reached
+      (best, error) = (blocks, reached)
+      if gained < leastGain * (error + gained) { break }
+    }
+    return best
+  }
+
+  private func piece(_ i: Int) -> Range<Int> { i * pair.m0..<(i + 1) * pair.m0 }
+
+  /// Δ H [n0·n1, K], and the norm of the error.
+  private func state(_ blocks: Blocks) throws -> (pull: MLXArray, error: Double) {
+    let approximation = matmul(blocks.left, blocks.right).transposed(0, 2, 1, 3)
+      .reshaped(weight.shape)
+    let difference = weight - approximation
+    let pull = matmul(difference, moment)
+    let error = Double(try sum(difference * pull).item(Float.self))
+    return (pull, max(0, error).squareRoot())
+  }
+
+  /// (A + εI)⁻¹ of symmetric matrices [..., size, size]; a zero matrix gives a huge multiple of I,
+  /// which then only multiplies zeros.
+  private func inverse(_ a: MLXArray, size: Int) -> MLXArray {
+    let trace = sum(diagonal(a, axis1: -2, axis2: -1), axis: -1)
+      .expandedDimensions(axes: [-2, -1])
+    let shift = maximum(trace * (ridge / Double(size)), MLXArray(Float(1e-30)))
+    return MLXLinalg.inv(a + shift * .eye(size))
+  }
+
+  private func improvedRight(
+    _ blocks: Blocks, _ start: MLXArray, _ inverses: MLXArray
+  ) throws -> MLXArray {
+    let lefts = blocks.left.transposed(0, 1, 3, 2)
+    let project = matmul(inverse(matmul(lefts, blocks.left), size: pair.rank), lefts)
+    var pull = start
+    var changes: [MLXArray] = []
+    for i in 0..<pair.m1 {
+      let here = pull[0..., piece(i)].reshaped([pair.n0, pair.n1, pair.m0])
+      let change = matmul(matmul(project[0..., i], here), inverses[i])
+      let moved = matmul(blocks.left[0..., i], change).reshaped([pair.n0 * pair.n1, pair.m0])
+      pull = addMM(pull, moved, moment[piece(i)], alpha: -1)
+      try eval(pull, change)
+      changes.append(change)
+    }
+    return blocks.right + stacked(changes, axis: 1)
+  }
+
+  private func improvedLeft(_ blocks: Blocks, _ pull: MLXArray) throws -> MLXArray {
+    let (m0, m1, n0, n1, rank) = (pair.m0, pair.m1, pair.n0, pair.n1, pair.rank)
+    let pulls = pull.reshaped([n0, n1, m1, m0])
+    let rows = moment.reshaped([m1, m0, m1 * m0])
+    let width = max(1, min(n0, chunk / (m1 * rank * m0 * m1)))
+    var results: [MLXArray] = []
+    for first in stride(from: 0, to: n0, by: width) {
+      let part = first..<min(first + width, n0)
+      let count = part.count
+      let right = blocks.right[part]
+      // B H [count, m1·R, K], then B H Bᵀ.
+      let weighted = matmul(right.transposed(1, 0, 2, 3).reshaped([m1, count * rank, m0]), rows)
+        .reshaped([m1, count, rank, m1, m0])
+      let gram = einsum("ijrlp,jlsp->jirls", weighted, right)
+        .reshaped([count, m1 * rank, m1 * rank])
+      let forces = einsum("jqip,jirp->jirq", pulls[part], right)
+        .reshaped([count, m1 * rank, n1])
+      let change = matmul(inverse(gram, size: m1 * rank), forces)
+        .reshaped([count, m1, rank, n1]).transposed(0, 1, 3, 2)
+      let result = blocks.left[part] + change
+      try eval(result)
+      results.append(result)
+    }
+    return concatenated(results)
+  }
+}

@@ -1,0 +1,95 @@
+import MLX
+import OrderedCollections
+
+extension TwoFour {
+  /// The two largest of each four, the optimum in the plain norm.
+  ///
+  /// In the norm of the data: two of four by second-order saliency, the rest of the row making up for what is cut (SparseGPT,
+  /// Frantar and Alistarh 2023, arXiv 2301.00774), then least squares with the places held.
+  public func fit(_ target: FitTarget) throws -> Parameters {
+    let target = try target.checked(for: self)
+    let weight = paddedMatrix(target.weight, outputs, 4 * groups)
+    let plain = compressed(weight, saliency: abs(weight))
+    try eval(Array(plain.values))
+    guard let moment = target.secondMoment else { return plain }
+
+    let regression = AlternatingLeastSquares(self, target)
+    let pruned = try secondOrder(weight, moment)
+    let candidates = [
+      try regression.refine(pruned, names: ["values"]),
+      try regression.refine(plain, names: ["values"]),
+    ]
+    return candidates.min { $0.error < $1.error }?.parameters ?? plain
+  }
+
+  /// The two places of each group where the saliency [N, K] is largest, with the weights there.
+  private func compressed(_ weight: MLXArray, saliency: MLXArray) -> Parameters {
+    let shape = [outputs, groups, 4]
+    let order = argSort(-saliency.reshaped(shape), axis: 2)
+    let places = sorted(order[0..., 0..., 0..<2], axis: 2)
+    return [
+      "values": takeAlong(weight.reshaped(shape), places, axis: 2)
+        .reshaped([outputs, 2 * groups]),
+      "indices": places.asType(.uint8).reshaped([outputs, 2 * groups]),
+    ]
+  }
+
+  /// Columns from left to right: with U the upper Cholesky factor of H⁻¹, column j costs
+  /// w² / U_jj² to cut, and cutting it changes the columns after it by −w / U_jj · U[j, j...].
+  private func secondOrder(_ weight: MLXArray, _ moment: MLXArray) throws -> Parameters {
+    let width = 4 * groups
+    let padded = paddedMatrix(moment, width, width)
+    // One per cent of the mean eigenvalue, as the paper does.
+    let ridge = maximum(1e-2 * mean(diag(moment)), MLXArray(Float.leastNormalMagnitude))
+    let inverse = MLXLinalg.inv(padded + ridge * .eye(width))
+    let factor = MLXLinalg.cholesky((inverse + inverse.transposed()) * 0.5, upper: true)
+    try eval(factor)
+
+    // Changes reach the columns of the same block at once, and those after it block by block.
+    let block = 128
+    var rest = weight
+    var kept: [MLXArray] = []
+    var saliencies: [MLXArray] = []
+    for start in stride(from: 0, to: width, by: block) {
+      let end = min(start + block, width)
+      var columns = rest[0..., 0..<(end - start)]
+      var errors: [MLXArray] = []
+      for first in stride(from: start, to: end, by: 4) {
+        let corner = factor[first..<first + 4, first..<end]
+        let (values, saliency, error) = prunedGroup(columns[0..., 0..<4], corner)
+        kept.append(values)
+        saliencies.append(saliency)
+        errors.append(error)
+        columns = columns[0..., 4...] - matmul(error, corner[0..., 4...])
+      }
+      let cut = concatenated(errors, axis: 1)
+      rest = rest[0..., (end - start)...] - matmul(cut, factor[start..<end, end...])
+      try eval([rest] + kept + saliencies)
+    }
+    return compressed(
+      concatenated(kept, axis: 1), saliency: concatenated(saliencies, axis: 1))
+  }
+
+  /// Cuts two of the four columns [N, 4] in each row, given their rows of U from the diagonal on.
+  ///
+  /// Returns the columns with the later two changed for the earlier cuts, the saliencies that
+  /// chose, and the errors w / U_jj of the cut weights [N, 4].
+  private func prunedGroup(
+    _ columns: MLXArray, _ factor: MLXArray
+  ) -> (values: MLXArray, saliency: MLXArray, errors: MLXArray) {
+    let scales = stacked((0..<4).map { factor[$0, $0] })
+    let saliency = abs(columns) / scales
+    let ranks = argSort(argSort(-saliency, axis: 1), axis: 1)
+    let isCut = (ranks .>= 2).asType(.float32)
+    var values = (0..<4).map { columns[0..., $0] }
+    var errors: [MLXArray] = []
+    for j in 0..<4 {
+      let error = values[j] * isCut[0..., j] / scales[j]
+      errors.append(error)
+      for later in (j + 1)..<max(4, j + 1) {
+        values[later] = values[later] - error * factor[j, later]
+      }
+    }
+    return (stacked(values, axis: 1), saliency, stacked(errors, axis: 1))
+  }
+}
