@@ -44,16 +44,16 @@ private struct Blocks {
 ///
 /// H couples the input pieces i; the output pieces j are independent problems, done in one batch.
 ///
-/// * Left factors, right ones held: with B_j [m1·R, K], whose rows are the right factors at their
-///   places, W_j ≈ C_j B_j is an ordinary regression: C_j = W_j H B_jᵀ (B_j H B_jᵀ)⁻¹, exact over
-///   all i at once.
 /// * Right factors, left ones held: all of them at once would be a system of size m1·R·m0. One i
-///   at a time, the rest held, it separates: with the left factor C and the residual Δ,
-///   δ = (CᵀC)⁻¹ Cᵀ (Δ H)_i (H_ii)⁻¹. Only Δ H is kept, and a change of block i changes it by
-///   C δ H_i.
+///   at a time, the rest held, it separates: with the left factor C and the residual Δ, the change
+///   is (CᵀC)⁻¹ Cᵀ (Δ H)_i (H_ii)⁻¹. It lowers Δ H, which only the pieces after i need, by
+///   C · change · H_i.
+/// * Left factors, right ones held: with B_j [m1·R, K], whose rows are the right factors at their
+///   places, W_j ≈ C_j B_j is an ordinary regression over all i at once: the change is
+///   (W_j H B_jᵀ − C_j G) G⁻¹ with G = B_j H B_jᵀ. Then Δ H = W H − C_j (B_j H).
 ///
 /// Every solve is for the change, with a ridge: a proximal step, which lowers the error (or leaves
-/// it) however ill-conditioned the system is. A round costs about (2 + R)·K²·N / n1 + 2·N·K²
+/// it) however ill-conditioned the system is. A round costs about N·K²/2 + R·K²·(n0 + N)
 /// multiply-adds.
 private struct BlockRefinement {
   let pair: BlockPair
@@ -73,16 +73,15 @@ private struct BlockRefinement {
   func refine(_ start: Blocks) throws -> Blocks {
     let inverses = inverse(
       stacked((0..<pair.m1).map { moment[piece($0), piece($0)] }), size: pair.m0)
-    try eval(inverses)
+    let target = matmul(weight, moment)
+    try eval(inverses, target)
     var best = start
-    var (pull, error) = try state(start)
+    var (_, pull, error) = try improvedLeft(start, target, keep: true)
     for _ in 0..<rounds {
       var blocks = best
       blocks.right = try improvedRight(blocks, pull, inverses)
-      (pull, _) = try state(blocks)
-      blocks.left = try improvedLeft(blocks, pull)
       let reached: Double
-      (pull, reached) = try state(blocks)
+      (blocks.left, pull, reached) = try improvedLeft(blocks, target)
       guard reached < error else { break }
       let gained = error - reached
       (best, error) = (blocks, reached)
@@ -93,16 +92,6 @@ private struct BlockRefinement {
 
   private func piece(_ i: Int) -> Range<Int> { i * pair.m0..<(i + 1) * pair.m0 }
 
-  /// Δ H [n0·n1, K], and the norm of the error.
-  private func state(_ blocks: Blocks) throws -> (pull: MLXArray, error: Double) {
-    let approximation = matmul(blocks.left, blocks.right).transposed(0, 2, 1, 3)
-      .reshaped(weight.shape)
-    let difference = weight - approximation
-    let pull = matmul(difference, moment)
-    let error = Double(try sum(difference * pull).item(Float.self))
-    return (pull, max(0, error).squareRoot())
-  }
-
   /// (A + εI)⁻¹ of symmetric matrices [..., size, size]; a zero matrix gives a huge multiple of I,
   /// which then only multiplies zeros.
   private func inverse(_ a: MLXArray, size: Int) -> MLXArray {
@@ -112,47 +101,68 @@ private struct BlockRefinement {
     return MLXLinalg.inv(a + shift * .eye(size))
   }
 
+  /// The right factors, given Δ H [n0·n1, K] and (H_ii)⁻¹ [m1, m0, m0].
   private func improvedRight(
-    _ blocks: Blocks, _ start: MLXArray, _ inverses: MLXArray
+    _ blocks: Blocks, _ pull: MLXArray, _ inverses: MLXArray
   ) throws -> MLXArray {
     let lefts = blocks.left.transposed(0, 1, 3, 2)
     let project = matmul(inverse(matmul(lefts, blocks.left), size: pair.rank), lefts)
-    var pull = start
+    var rest = pull
     var changes: [MLXArray] = []
     for i in 0..<pair.m1 {
-      let here = pull[0..., piece(i)].reshaped([pair.n0, pair.n1, pair.m0])
+      let here = rest[0..., 0..<pair.m0].reshaped([pair.n0, pair.n1, pair.m0])
       let change = matmul(matmul(project[0..., i], here), inverses[i])
       let moved = matmul(blocks.left[0..., i], change).reshaped([pair.n0 * pair.n1, pair.m0])
-      pull = addMM(pull, moved, moment[piece(i)], alpha: -1)
-      try eval(pull, change)
+      rest = addMM(
+        rest[0..., pair.m0...], moved, moment[piece(i), piece(i).upperBound...], alpha: -1)
+      try eval(rest, change)
       changes.append(change)
     }
     return blocks.right + stacked(changes, axis: 1)
   }
 
-  private func improvedLeft(_ blocks: Blocks, _ pull: MLXArray) throws -> MLXArray {
+  /// The left factors (the same ones if they are to be kept), Δ H with them and the norm of the
+  /// error, given W H.
+  private func improvedLeft(
+    _ blocks: Blocks, _ target: MLXArray, keep: Bool = false
+  ) throws -> (left: MLXArray, pull: MLXArray, error: Double) {
     let (m0, m1, n0, n1, rank) = (pair.m0, pair.m1, pair.n0, pair.n1, pair.rank)
-    let pulls = pull.reshaped([n0, n1, m1, m0])
     let rows = moment.reshaped([m1, m0, m1 * m0])
     let width = max(1, min(n0, chunk / (m1 * rank * m0 * m1)))
-    var results: [MLXArray] = []
+    var lefts: [MLXArray] = []
+    var pulls: [MLXArray] = []
     for first in stride(from: 0, to: n0, by: width) {
       let part = first..<min(first + width, n0)
       let count = part.count
       let right = blocks.right[part]
-      // B H [count, m1·R, K], then B H Bᵀ.
+      // B H [count, m1·R, K].
       let weighted = matmul(right.transposed(1, 0, 2, 3).reshaped([m1, count * rank, m0]), rows)
-        .reshaped([m1, count, rank, m1, m0])
-      let gram = einsum("ijrlp,jlsp->jirls", weighted, right)
-        .reshaped([count, m1 * rank, m1 * rank])
-      let forces = einsum("jqip,jirp->jirq", pulls[part], right)
-        .reshaped([count, m1 * rank, n1])
-      let change = matmul(inverse(gram, size: m1 * rank), forces)
-        .reshaped([count, m1, rank, n1]).transposed(0, 1, 3, 2)
-      let result = blocks.left[part] + change
-      try eval(result)
-      results.append(result)
+        .reshaped([m1, count, rank, m1 * m0]).transposed(1, 0, 2, 3)
+        .reshaped([count, m1 * rank, m1 * m0])
+      let goal = target.reshaped([n0, n1, m1 * m0])[part]
+      var left = blocks.left[part].transposed(0, 2, 1, 3).reshaped([count, n1, m1 * rank])
+      if !keep {
+        let gram = timesRight(weighted, right)
+        let force = timesRight(goal, right) - matmul(left, gram)
+        left = left + matmul(force, inverse(gram, size: m1 * rank))
+      }
+      let pull = goal - matmul(left, weighted)
+      lefts.append(left.reshaped([count, n1, m1, rank]).transposed(0, 2, 1, 3))
+      pulls.append(pull)
+      try eval(pulls + lefts)
     }
-    return concatenated(results)
+    let left = concatenated(lefts)
+    let pull = concatenated(pulls).reshaped(target.shape)
+    let approximation = matmul(left, blocks.right).transposed(0, 2, 1, 3).reshaped(weight.shape)
+    let error = Double(try sum((weight - approximation) * pull).item(Float.self))
+    return (left, pull, max(0, error).squareRoot())
+  }
+
+  /// A_j B_jᵀ [count, height, m1·R] for matrices A [count, height, K], piece by piece.
+  private func timesRight(_ a: MLXArray, _ right: MLXArray) -> MLXArray {
+    let (count, height) = (a.dim(0), a.dim(1))
+    let pieces = a.reshaped([count, height, pair.m1, pair.m0]).transposed(0, 2, 1, 3)
+    return matmul(pieces, right.transposed(0, 1, 3, 2)).transposed(0, 2, 1, 3)
+      .reshaped([count, height, pair.m1 * pair.rank])
   }
 }

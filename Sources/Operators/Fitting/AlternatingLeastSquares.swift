@@ -31,10 +31,8 @@ struct AlternatingLeastSquares {
     product = { operation.apply(inputs, $0) }
   }
 
-  /// The parameters after the rounds, and the norm of their residual.
-  func refine(
-    _ start: Parameters, names: [String]
-  ) throws -> (parameters: Parameters, error: Double) {
+  /// The parameters after the rounds.
+  func refine(_ start: Parameters, names: [String]) throws -> Parameters {
     var best = start
     var residual = targets - product(start)
     var error = try norm(residual)
@@ -49,7 +47,7 @@ struct AlternatingLeastSquares {
       (best, error) = (parameters, reached)
       if gained < leastGain * (error + gained) { break }
     }
-    return (best, error)
+    return best
   }
 
   private func norm(_ residual: MLXArray) throws -> Double {

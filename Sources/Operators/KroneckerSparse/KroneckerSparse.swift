@@ -85,28 +85,6 @@ public struct KroneckerSparse: CoreProduct {
     let whole = matrices.dropFirst().reduce(matrices[0]) { matmul($1, $0) }
     return whole[0..<outputs, 0..<inputs]
   }
-
-  /// Hierarchical factorisation, then alternating least squares.
-  ///
-  /// The factorisation splits off one factor at a time by the singular value decomposition of each
-  /// block: the optimum in the plain norm for two factors. The alternating least squares,
-  /// in the norm of the data where there is one and for three factors or more.
-  public func fit(_ target: FitTarget) throws -> Parameters {
-    let target = try target.checked(for: self)
-    let weight = paddedMatrix(
-      target.weight, patterns[patterns.count - 1].outputs, patterns[0].inputs)
-    let factors = try HierarchicalFactorization(patterns: patterns).factors(of: weight)
-    let plain = Parameters(uniqueKeysWithValues: zip(cores.map(\.name), factors))
-    guard target.secondMoment != nil || patterns.count > 2 else { return plain }
-    let unweighted = FitTarget(weight: target.weight)
-    let names = cores.map(\.name)
-    var refined = plain
-    if patterns.count > 2 {
-      refined = try AlternatingLeastSquares(self, unweighted).refine(plain, names: names).parameters
-    }
-    guard target.secondMoment != nil else { return refined }
-    return try AlternatingLeastSquares(self, target).refine(refined, names: names).parameters
-  }
 }
 
 extension KroneckerPattern {

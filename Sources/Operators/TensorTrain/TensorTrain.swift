@@ -75,21 +75,4 @@ public struct TensorTrain: CoreProduct {
       "ags,sbd->abgd", parameter("core0", of: parameters), parameter("core1", of: parameters)
     ).reshaped([output.product, input.product])[0..<outputs, 0..<inputs]
   }
-
-  /// The truncated singular value decomposition of W rearranged to [n0·m0, n1·m1] (Van Loan and
-  /// Pitsianis 1993): the optimum in the plain norm; from there by alternating least squares in the
-  /// norm of the data.
-  public func fit(_ target: FitTarget) throws -> Parameters {
-    let target = try target.checked(for: self)
-    let (m0, m1, n0, n1) = (input.first, input.second, output.first, output.second)
-    let rearranged = paddedMatrix(target.weight, n0 * n1, m0 * m1)
-      .reshaped([n0, n1, m0, m1]).transposed(0, 2, 1, 3).reshaped([n0 * m0, n1 * m1])
-    let (u, v) = try truncatedSVD(rearranged, rank: rank)
-    let plain: Parameters = [
-      "core0": u.reshaped([n0, m0, rank]), "core1": v.reshaped([rank, n1, m1]),
-    ]
-    guard target.secondMoment != nil else { return plain }
-    return try AlternatingLeastSquares(self, target)
-      .refine(plain, names: ["core1", "core0"]).parameters
-  }
 }

@@ -13,13 +13,49 @@ extension TwoFour {
     try eval(Array(plain.values))
     guard let moment = target.secondMoment else { return plain }
 
-    let regression = AlternatingLeastSquares(self, target)
-    let pruned = try secondOrder(weight, moment)
-    let candidates = [
-      try regression.refine(pruned, names: ["values"]),
-      try regression.refine(plain, names: ["values"]),
-    ]
+    let padded = paddedMatrix(moment, 4 * groups, 4 * groups)
+    let candidates = try [secondOrder(weight, padded), plain].map { start in
+      try refined(start, weight, padded)
+    }
     return candidates.min { $0.error < $1.error }?.parameters ?? plain
+  }
+
+  /// The best values at given places: every row of W a least squares problem of its own, solved by
+  /// conjugate gradients with the diagonal of H as preconditioner, all rows at once.
+  ///
+  /// Also returns the squared error tr(Δ H Δᵀ). Cost: N·K² multiply-adds a step.
+  private func refined(
+    _ start: Parameters, _ weight: MLXArray, _ moment: MLXArray
+  ) throws -> (parameters: Parameters, error: Double) {
+    let tiny = MLXArray(Float.leastNormalMagnitude)
+    let scale = maximum(diag(moment), 1e-6 * mean(diag(moment)) + tiny)
+    let mask = spread(.ones([outputs, 2 * groups]), start)
+    var values = spread(parameter("values", of: start), start)
+    var pull = matmul(weight - values, moment)
+    var residual = pull * mask
+    var direction = residual / scale
+    var size = sum(residual * direction, axis: 1, keepDims: true)
+    for _ in 0..<12 {
+      let image = matmul(direction, moment)
+      let step = size / maximum(sum(direction * image, axis: 1, keepDims: true), tiny)
+      values = values + step * direction
+      pull = pull - step * image
+      residual = pull * mask
+      let preconditioned = residual / scale
+      let next = sum(residual * preconditioned, axis: 1, keepDims: true)
+      direction = preconditioned + (next / maximum(size, tiny)) * direction
+      size = next
+      try eval(values, pull, direction, size)
+    }
+    let places = parameter("indices", of: start).asType(.int32)
+      .reshaped([outputs, groups, 2])
+    let parameters: Parameters = [
+      "values": takeAlong(values.reshaped([outputs, groups, 4]), places, axis: 2)
+        .reshaped([outputs, 2 * groups]),
+      "indices": parameter("indices", of: start),
+    ]
+    try eval(Array(parameters.values))
+    return (parameters, try squaredNorm(weight - values, moment))
   }
 
   /// The two places of each group where the saliency [N, K] is largest, with the weights there.
@@ -38,10 +74,9 @@ extension TwoFour {
   /// w² / U_jj² to cut, and cutting it changes the columns after it by −w / U_jj · U[j, j...].
   private func secondOrder(_ weight: MLXArray, _ moment: MLXArray) throws -> Parameters {
     let width = 4 * groups
-    let padded = paddedMatrix(moment, width, width)
     // One per cent of the mean eigenvalue, as the paper does.
     let ridge = maximum(1e-2 * mean(diag(moment)), MLXArray(Float.leastNormalMagnitude))
-    let inverse = MLXLinalg.inv(padded + ridge * .eye(width))
+    let inverse = MLXLinalg.inv(moment + ridge * .eye(width))
     let factor = MLXLinalg.cholesky((inverse + inverse.transposed()) * 0.5, upper: true)
     try eval(factor)
 

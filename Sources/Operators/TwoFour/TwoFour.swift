@@ -42,17 +42,21 @@ public struct TwoFour: LinearOperator {
 
   /// X [..., K] → Y [..., N], by way of the dense matrix.
   public func apply(_ x: MLXArray, _ parameters: Parameters) -> MLXArray {
-    let values = parameter("values", of: parameters)
-    let shape = [outputs, groups, 2]
-    // Only the two low bits count, so that no index of a damaged file leaves its group.
-    let places = bitwiseAnd(parameter("indices", of: parameters).asType(.int32), MLXArray(3))
-    let weight = scatterAddAlong(
-      .zeros([outputs, groups, 4], dtype: values.dtype), places.reshaped(shape),
-      values: values.reshaped(shape), axis: 2
-    ).reshaped([outputs, 4 * groups])
+    let weight = spread(parameter("values", of: parameters), parameters)
     return onRows(x) { rows, _ in
       matmul(paddedColumns(rows, to: 4 * groups), weight.transposed())
     }
+  }
+
+  /// Values [N, K/2] put at the places of the indices, [N, K padded], zeros elsewhere.
+  func spread(_ values: MLXArray, _ parameters: Parameters) -> MLXArray {
+    let shape = [outputs, groups, 2]
+    // Only the two low bits count, so that no index of a damaged file leaves its group.
+    let places = bitwiseAnd(parameter("indices", of: parameters).asType(.int32), MLXArray(3))
+    return scatterAddAlong(
+      .zeros([outputs, groups, 4], dtype: values.dtype), places.reshaped(shape),
+      values: values.reshaped(shape), axis: 2
+    ).reshaped([outputs, 4 * groups])
   }
 
   /// W [N, K]: each of the four places of a group takes the values whose index names it.

@@ -1,0 +1,108 @@
+import MLX
+import OrderedCollections
+
+extension TensorTrain {
+  /// The truncated singular value decomposition of W rearranged to [n0·m0, n1·m1], the optimum in
+  /// the plain norm (Van Loan and Pitsianis 1993), and alternating least squares from there in the
+  /// norm of the data.
+  public func fit(_ target: FitTarget) throws -> Parameters {
+    let target = try target.checked(for: self)
+    let (m0, m1, n0, n1) = (input.first, input.second, output.first, output.second)
+    let weight = paddedMatrix(target.weight, n0 * n1, m0 * m1)
+    let rearranged = weight.reshaped([n0, n1, m0, m1]).transposed(0, 2, 1, 3)
+      .reshaped([n0 * m0, n1 * m1])
+    let (u, v) = try truncatedSVD(rearranged, rank: rank)
+    var cores = Cores(left: u.reshaped([n0, m0, rank]), right: v.reshaped([rank, n1, m1]))
+    if let moment = target.secondMoment {
+      cores = try TrainRefinement(
+        train: self, weight: weight, moment: paddedMatrix(moment, m0 * m1, m0 * m1)
+      ).refine(cores)
+    }
+    let parameters: Parameters = [
+      "core0": contiguous(cores.left), "core1": contiguous(cores.right),
+    ]
+    try eval(Array(parameters.values))
+    return parameters
+  }
+}
+
+/// L [n0, m0, R] and R [R, n1, m1].
+private struct Cores {
+  var left: MLXArray
+  var right: MLXArray
+}
+
+/// Alternating least squares of the two cores in the norm ‖(W − Ŵ) H^½‖.
+///
+/// With one core held, every output a (of L) or b (of R) is a regression on the same features, so
+/// there is one system for all, of size m0·R or m1·R. With H [(g, δ), (g', δ')]:
+///
+///     for L: G[(g, s), (g', s')] = Σ_{δ δ'} (Σ_b R[s, b, δ] R[s', b, δ']) H[(g, δ), (g', δ')]
+///     for R: G[(s, δ), (s', δ')] = Σ_{g g'} (Σ_a L[a, g, s] L[a, g', s']) H[(g, δ), (g', δ')]
+///
+/// Every solve is for the change, with a ridge, as for block pairs. A round costs about
+/// 2·R²·K² + 4·R·N·K multiply-adds.
+private struct TrainRefinement {
+  let train: TensorTrain
+  /// W [n0·n1, m0·m1].
+  let weight: MLXArray
+  /// H [m0·m1, m0·m1].
+  let moment: MLXArray
+
+  private let rounds = 30
+  private let leastGain = 2e-3
+  private let ridge = 1e-6
+
+  func refine(_ start: Cores) throws -> Cores {
+    let (m0, m1, n0, n1) = (
+      train.input.first, train.input.second, train.output.first, train.output.second
+    )
+    let rank = train.rank
+    // H as [g·g', δ·δ'].
+    let rearranged = contiguous(
+      moment.reshaped([m0, m1, m0, m1]).transposed(0, 2, 1, 3).reshaped([m0 * m0, m1 * m1]))
+    let target = matmul(weight, moment).reshaped([n0, n1, m0, m1])
+    try eval(rearranged, target)
+
+    var best = start
+    var error = try self.error(start)
+    for _ in 0..<rounds {
+      var cores = best
+      // Features (g, s) of L.
+      let inner = einsum("sbd,tbe->stde", cores.right, cores.right)
+        .reshaped([rank * rank, m1 * m1])
+      let leftGram = matmul(rearranged, inner.transposed()).reshaped([m0, m0, rank, rank])
+        .transposed(0, 2, 1, 3).reshaped([m0 * rank, m0 * rank])
+      let leftGoal = einsum("abgd,sbd->ags", target, cores.right).reshaped([n0, m0 * rank])
+      cores.left = solved(cores.left.reshaped([n0, m0 * rank]), leftGram, leftGoal)
+        .reshaped([n0, m0, rank])
+      // Features (s, δ) of R.
+      let outer = einsum("ags,aht->stgh", cores.left, cores.left)
+        .reshaped([rank * rank, m0 * m0])
+      let rightGram = matmul(outer, rearranged).reshaped([rank, rank, m1, m1])
+        .transposed(0, 2, 1, 3).reshaped([rank * m1, rank * m1])
+      let rightGoal = einsum("abgd,ags->bsd", target, cores.left).reshaped([n1, rank * m1])
+      cores.right = solved(
+        cores.right.transposed(1, 0, 2).reshaped([n1, rank * m1]), rightGram, rightGoal
+      ).reshaped([n1, rank, m1]).transposed(1, 0, 2)
+      let reached = try self.error(cores)
+      guard reached < error else { break }
+      let gained = error - reached
+      (best, error) = (cores, reached)
+      if gained < leastGain * (error + gained) { break }
+    }
+    return best
+  }
+
+  /// The rows p of min p G pᵀ − 2 p · goal, by a proximal step from the present ones.
+  private func solved(_ rows: MLXArray, _ gram: MLXArray, _ goal: MLXArray) -> MLXArray {
+    let shift = maximum(ridge * mean(diag(gram)), MLXArray(Float.leastNormalMagnitude))
+    let inverse = MLXLinalg.inv(gram + shift * .eye(gram.dim(0)))
+    return rows + matmul(goal - matmul(rows, gram), inverse)
+  }
+
+  private func error(_ cores: Cores) throws -> Double {
+    let dense = einsum("ags,sbd->abgd", cores.left, cores.right).reshaped(weight.shape)
+    return try squaredNorm(weight - dense, moment).squareRoot()
+  }
+}
