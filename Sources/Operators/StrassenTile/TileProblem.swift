@@ -109,23 +109,23 @@ struct TileProblem {
 
   /// E‖Y − Ŷ‖² and E‖Y‖² of a tile of rows, without the outputs that are only padding.
   func energies(_ tables: StrassenTile.Tables) throws -> (error: Double, energy: Double) {
-    var (error, energy) = (0.0, 0.0)
+    var error = 0.0
     for group in outputGroups {
       let kept = min(group.count * t, layer.outputs - group.lowerBound * t)
-      func cropped(_ rows: MLXArray) -> MLXArray {
-        rows.reshaped(t, group.count * t, t * inputs)[0..., 0..<kept].reshaped(-1, t * inputs)
-      }
-      let exact = cropped(dense(group))
-      func squared(_ rows: MLXArray) -> MLXArray {
-        (rows * weighted(rows, 0..<inputTiles).reshaped(-1, t * inputs)).sum()
-      }
-      let difference = squared(exact - cropped(stacked(tables, group)))
-      let whole = squared(exact)
-      try eval(difference, whole)
-      error += max(0, Double(try difference.item(Float.self)))
-      energy += Double(try whole.item(Float.self))
+      let difference = (dense(group) - stacked(tables, group))
+        .reshaped(t, group.count * t, t * inputs)[0..., 0..<kept].reshaped(-1, t * inputs)
+      let weighted = weighted(difference, 0..<inputTiles).reshaped(-1, t * inputs)
+      error += Double(try (difference * weighted).sum().item(Float.self))
     }
-    return (error, energy)
+    let rows: MLXArray
+    switch moment {
+    case .white: rows = MLXArray.eye(inputs) * t
+    case .independent(let h): rows = h * t
+    case .stacked(let s):
+      rows = diagonal(s.reshaped(t, inputs, t, inputs), axis1: 0, axis2: 2).sum(axis: -1)
+    }
+    let energy = (weight * matmul(weight, rows)).sum()
+    return (max(0, error), Double(try energy.item(Float.self)))
   }
 
   /// Q = Δ S for all output tiles and a group of input tiles, as tiles [(a, c, a', b'), N/t, group].
