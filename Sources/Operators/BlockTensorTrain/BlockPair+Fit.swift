@@ -53,7 +53,7 @@ private struct Blocks {
 ///   (W_j H B_jᵀ − C_j G) G⁻¹ with G = B_j H B_jᵀ. Then Δ H = W H − C_j (B_j H).
 ///
 /// Every solve is for the change, with a ridge: a proximal step, which lowers the error (or leaves
-/// it) however ill-conditioned the system is. A round costs about N·K²/2 + R·K²·(n0 + N)
+/// it) however ill-conditioned the system is. A round costs about N·K²/2 + R·K²·(n0 + N/m0)
 /// multiply-adds.
 private struct BlockRefinement {
   let pair: BlockPair
