@@ -104,10 +104,11 @@ private struct BlockRefinement {
       let moved = matmul(blocks.left[0..., i], change).reshaped([pair.n0 * pair.n1, pair.m0])
       rest = addMM(
         rest[0..., pair.m0...], moved, moment[piece(i), piece(i).upperBound...], alpha: -1)
-      try eval(rest, change)
       changes.append(change)
     }
-    return blocks.right + stacked(changes, axis: 1)
+    let right = blocks.right + stacked(changes, axis: 1)
+    try eval(right)
+    return right
   }
 
   /// The left factors (the same ones if they are to be kept), Δ H with them and the norm of the

@@ -83,8 +83,8 @@ struct AlternatingLeastSquares {
       let next = sum(square(descent))
       direction = descent + (next / maximum(size, tiny)) * direction
       size = next
-      try eval(value, residual, direction, size)
     }
+    try eval(value, residual)
     parameters[name] = value
     return residual
   }
