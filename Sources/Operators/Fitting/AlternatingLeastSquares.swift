@@ -24,8 +24,8 @@ struct AlternatingLeastSquares {
   var leastGain = 2e-3
 
   /// The regression that a target means for an operator.
-  init(_ operation: some LinearOperator, _ target: FitTarget) {
-    let inputs = target.virtualInputs()
+  init(_ operation: some LinearOperator, _ target: FitTarget) throws {
+    let inputs = try target.virtualInputs()
     self.inputs = inputs
     targets = matmul(inputs, target.weight.transposed())
     product = { operation.apply(inputs, $0) }
