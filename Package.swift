@@ -79,7 +79,7 @@ let package = Package(
     tests(of: "MLX", golden: true),
     tests(of: "MLXNN", ["MLXOptimizers", collections], golden: true),
     tests(of: "Encoders"),
-    tests(of: "Operators", ["Encoders", collections]),
+    tests(of: "Operators", ["Encoders", collections], golden: true),
     tests(of: "Layers", ["MLXNN"]),
     tests(of: "Models", ["MLXNN", collections], golden: true),
     tests(of: "Conversion"),
