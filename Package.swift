@@ -30,7 +30,6 @@ let collections = Target.Dependency.product(
   name: "OrderedCollections", package: "swift-collections")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let numerics = Target.Dependency.product(name: "RealModule", package: "swift-numerics")
-let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 let package = Package(
   name: "tessera",
   products: [
@@ -42,7 +41,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     .package(url: "https://github.com/apple/swift-numerics", from: "1.1.1"),
-    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
     .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
   ],
   targets: [
@@ -62,7 +60,7 @@ let package = Package(
     library("Encoders", [numerics]),
     library("Operators", ["MLX", "Encoders", collections, numerics]),
     library("Layers", ["MLX", "MLXNN", "Operators", collections]),
-    library("Models", ["MLX", "MLXNN", "Operators", "Layers", collections, subprocess]),
+    library("Models", ["MLX", "MLXNN", "Operators", "Layers", collections]),
     library(
       "Conversion",
       ["MLX", "MLXNN", "MLXOptimizers", "Operators", "Layers", "Models", collections, logging]),
@@ -81,7 +79,7 @@ let package = Package(
     tests(of: "Encoders"),
     tests(of: "Operators", ["Encoders", collections], golden: true),
     tests(of: "Layers", ["MLXNN"]),
-    tests(of: "Models", ["MLXNN", collections], golden: true),
+    tests(of: "Models", ["MLXNN", "Operators", "Layers", collections], golden: true),
     tests(of: "Conversion"),
     tests(of: "Command"),
   ],

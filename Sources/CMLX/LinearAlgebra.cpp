@@ -44,7 +44,3 @@ char* cmlx_solve_triangular(CMLXArray* out, CMLXArray a, CMLXArray b, bool upper
   return returning(
       out, [&] { return mx::linalg::solve_triangular(value(a), value(b), upper, cpu); });
 }
-
-char* cmlx_norm(CMLXArray* out, CMLXArray a, const int32_t* axes, size_t count, bool keep_dims) {
-  return returning(out, [&] { return mx::linalg::norm(value(a), ints(axes, count), keep_dims); });
-}

@@ -16,7 +16,8 @@ public enum Device: String, Sendable, CaseIterable {
 
   /// Sets the device of operations that name none.
   ///
-  /// Throws if the process has no such device.
+  /// It is the whole process's: while a thread changes it, no other may use MLX. Throws if the
+  /// process has no such device.
   public static func setDefault(_ device: Device) throws {
     guard device.isAvailable else {
       throw MLXError("[device] expected a GPU that MLX can use, found none; run `tessera doctor`.")
@@ -26,7 +27,8 @@ public enum Device: String, Sendable, CaseIterable {
 
   /// Runs the body with another default device.
   ///
-  /// Throws if the process has no such device, and what the body throws.
+  /// It is the whole process's: meanwhile no other thread may use MLX. Throws if the process has no
+  /// such device, and what the body throws.
   public static func withDefaultDevice<Result>(
     _ device: Device, _ body: () throws -> Result
   ) throws -> Result {

@@ -128,11 +128,12 @@ infix operator .| : LogicalDisjunctionPrecedence
 
 extension MLXArray {
   /// A scalar that does not widen the type of the array it meets: a fraction next to integers is
-  /// `float32`.
+  /// `float32`, a whole number next to truth values `int32`.
   func scalar(_ value: Double) -> MLXArray {
     let whole = value == value.rounded() && value.magnitude < 0x1p31
-    return MLXArray(
-      value, dtype: dtype.isFloatingPoint || (whole && dtype != .bool) ? dtype : .float32)
+    if dtype.isFloatingPoint { return MLXArray(value, dtype: dtype) }
+    guard whole else { return MLXArray(value, dtype: .float32) }
+    return MLXArray(value, dtype: dtype == .bool ? .int32 : dtype)
   }
 
   /// The sums.

@@ -10,8 +10,15 @@ import CMLX
 final class Closure {
   let body: ([MLXArray]) throws -> [MLXArray]
 
-  init(_ body: @escaping ([MLXArray]) throws -> [MLXArray]) {
-    self.body = body
+  /// A closure that has to return `least` arrays.
+  init(atLeast least: Int = 0, _ body: @escaping ([MLXArray]) throws -> [MLXArray]) {
+    self.body = { inputs in
+      let results = try body(inputs)
+      guard results.count >= least else {
+        throw MLXError("[grad] expected a function that returns an array, got none.")
+      }
+      return results
+    }
   }
 
   /// The closure for C: +1 on this object, given back by `release`.

@@ -47,9 +47,19 @@ extension Range<Int>: MLXArrayIndex {
 extension ClosedRange<Int>: MLXArrayIndex {
   /// Takes the positions of the range.
   public var indexOperation: IndexOperation {
-    .slice(start: lowerBound, stop: upperBound + 1, stride: 1)
+    .slice(start: lowerBound, stop: stop(after: upperBound), stride: 1)
   }
 }
+
+extension PartialRangeThrough<Int>: MLXArrayIndex {
+  /// Takes the positions up to the upper bound.
+  public var indexOperation: IndexOperation {
+    .slice(start: nil, stop: stop(after: upperBound), stride: 1)
+  }
+}
+
+/// The exclusive bound of a range that includes its last position, where −1 is the last of all.
+private func stop(after last: Int) -> Int? { last == -1 ? nil : last + 1 }
 
 extension PartialRangeFrom<Int>: MLXArrayIndex {
   /// Takes the positions from the lower bound on.
@@ -92,8 +102,12 @@ private struct AxisSlice {
       min(max(value < 0 ? value + size : value, lowest), highest)
     }
     let first = start.map(clipped) ?? (stride < 0 ? highest : 0)
-    // A negative stop of a negative stride means "through position 0", which no index can name.
-    let end = stride < 0 ? stop.map { $0 < 0 ? -1 : clipped($0) } ?? -1 : stop.map(clipped) ?? size
+    // A negative stop of a negative stride means "through position 0", which no index can name,
+    // unless the start counts from the end too.
+    let fromEnd = (start ?? 0) < 0
+    let end =
+      stride < 0
+      ? stop.map { $0 < 0 && !fromEnd ? -1 : clipped($0) } ?? -1 : stop.map(clipped) ?? size
     let span = stride < 0 ? first - end : end - first
     self.start = first
     self.stride = stride

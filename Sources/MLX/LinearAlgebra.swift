@@ -25,8 +25,14 @@ public enum MLXLinalg {
   }
 
   /// The triangular factor of a positive definite matrix: A = L Lᵀ, or Uᵀ U if `upper`.
+  ///
+  /// A matrix that is not positive definite gives NaN.
   public static func cholesky(_ a: MLXArray, upper: Bool = false) -> MLXArray {
-    .running([a]) { cmlx_cholesky(&$0, $1[0], upper) }
+    let factor = MLXArray.running([a]) { cmlx_cholesky(&$0, $1[0], upper) }
+    // MLX passes over LAPACK's verdict; where that is no, a diagonal element is not positive.
+    let pivots = diagonal(factor, axis1: -2, axis2: -1)
+    let definite = (pivots .> 0).all(axis: -1).expandedDimensions(axes: [-2, -1])
+    return which(definite, factor, MLXArray(Double.nan, dtype: factor.dtype))
   }
 
   /// The inverse of a square matrix.

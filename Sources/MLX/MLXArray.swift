@@ -89,11 +89,18 @@ public final class MLXArray {
   /// An array with a copy of the given elements in row-major order.
   ///
   /// It fails if the shape does not hold as many elements; without a shape it is a vector. `Int`
-  /// becomes `int32` and `Double` becomes `float32`, as MLX works in these.
+  /// becomes `int32`, which has to hold it, and `Double` becomes `float32`, as MLX works in these.
   public convenience init<T: HasDType>(_ elements: [T], _ shape: [Int]? = nil) {
-    if let integers = elements as? [Int] {
-      self.init(copying: integers.map { Int32(clamping: $0) }, shape)
-    } else if let numbers = elements as? [Double] {
+    // The types are compared because an empty array of any type can be cast to any other.
+    if T.self == Int.self, let integers = elements as? [Int] {
+      if let wide = integers.first(where: { Int32(exactly: $0) == nil }) {
+        self.init(
+          failure: MLXError(
+            "[array] expected integers that int32 holds, got \(wide); give them as Int64."))
+      } else {
+        self.init(copying: integers.map { Int32(clamping: $0) }, shape)
+      }
+    } else if T.self == Double.self, let numbers = elements as? [Double] {
       self.init(copying: numbers.map { Float($0) }, shape)
     } else {
       self.init(copying: elements, shape)
@@ -142,14 +149,22 @@ public final class MLXArray {
     self.init([value], [])
   }
 
-  /// A scalar of a given type.
+  /// A scalar of a given type; for integers the fraction is dropped, and a number that no `Int64`
+  /// holds fails.
   public convenience init(_ value: Double, dtype: DType) {
     // Not by way of float64, which GPUs do not have.
     let exact: MLXArray =
       switch dtype {
       case .float64: MLXArray(float64: [value], [])
       case .float16, .bfloat16, .float32, .complex64: MLXArray(copying: [Float(value)], [])
-      default: MLXArray(copying: [Int64(value)], [])
+      default:
+        if let integer = Int64(exactly: value.rounded(.towardZero)) {
+          MLXArray(copying: [integer], [])
+        } else {
+          MLXArray(
+            failure: MLXError(
+              "[array] expected a number that \(dtype.rawValue) holds, got \(value)."))
+        }
       }
     self.init(State.running([exact]) { cmlx_astype(&$0, $1[0], dtype.c) })
   }
@@ -170,10 +185,7 @@ public final class MLXArray {
   ///
   /// Throws the error of a failed array or of the evaluation.
   public func asArray<T: HasDType>(_ type: T.Type = T.self) throws -> [T] {
-    // Through float32, because GPUs have no float64.
-    if T.self == Double.self, dtype != .float64,
-      let doubles = try asArray(Float.self).map(Double.init) as? [T]
-    {
+    if T.self == Double.self, dtype != .float64, let doubles = try doubles() as? [T] {
       return doubles
     }
     let converted = dtype == T.dtype ? self : asType(T.dtype)
@@ -186,6 +198,17 @@ public final class MLXArray {
     }
     try check(message)
     return elements
+  }
+
+  /// The elements by way of a type that GPUs have too, exactly where `Double` is exact.
+  private func doubles() throws -> [Double] {
+    switch dtype {
+    case .uint64: try asArray(UInt64.self).map { Double($0) }
+    case .bool, .uint8, .uint16, .uint32, .int8, .int16, .int32, .int64:
+      try asArray(Int64.self).map { Double($0) }
+    case .float16, .bfloat16, .float32, .float64, .complex64:
+      try asArray(Float.self).map { Double($0) }
+    }
   }
 
   /// A copy of the bytes of the elements in row-major order.

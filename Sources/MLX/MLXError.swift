@@ -53,6 +53,7 @@ final class ErrorScope {
 ///
 /// Without it an error still isn't lost: the failed array carries it, and evaluating that array
 /// throws it. Inside, the error surfaces at the end of the block even if nothing is evaluated.
+@discardableResult
 public func withError<Result>(_ body: () throws -> Result) throws -> Result {
   let scope = ErrorScope()
   let reference = ErrorScope.Reference(scope: scope, thread: pthread_self())

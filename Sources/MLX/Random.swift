@@ -16,6 +16,7 @@ public enum MLXRandom {
 
   /// Independent keys from one key.
   public static func split(key: MLXArray, into count: Int) -> [MLXArray] {
+    guard count > 0 else { return [] }
     let keys = MLXArray.running([key]) {
       cmlx_random_split(&$0, $1[0], Int32(clamping: count))
     }

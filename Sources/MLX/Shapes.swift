@@ -80,8 +80,12 @@ extension MLXArray {
     let sizes = shape
     let first = start < 0 ? start + sizes.count : start
     let last = end < 0 ? end + sizes.count : end
-    guard failure == nil, first >= 0, last < sizes.count, first <= last else {
-      return sizes.isEmpty ? reshaped([-1]) : reshaped(sizes)
+    guard failure == nil, !sizes.isEmpty else { return reshaped([-1]) }
+    guard first >= 0, last < sizes.count, first <= last else {
+      return MLXArray(
+        failure: MLXError(
+          "[flattened] expected axes in order among the \(sizes.count) of shape \(sizes), got "
+            + "\(start) to \(end)."))
     }
     return reshaped(
       Array(sizes[..<first]) + [sizes[first...last].reduce(1, *)] + Array(sizes[(last + 1)...]))
@@ -89,7 +93,7 @@ extension MLXArray {
 
   /// The pieces of an axis cut into equal parts.
   public func split(parts: Int, axis: Int = 0) -> [MLXArray] {
-    MLXArray.running([self], count: parts) {
+    MLXArray.running([self], count: Swift.max(1, parts)) {
       cmlx_split_into(&$0, $1[0], Int32(clamping: parts), Int32(clamping: axis))
     }
   }
@@ -161,13 +165,11 @@ public func contiguous(_ array: MLXArray) -> MLXArray {
 public func asStrided(
   _ array: MLXArray, _ shape: [Int], strides: [Int], offset: Int = 0
 ) -> MLXArray {
-  var last = offset
-  var first = offset
-  for (size, stride) in zip(shape, strides) where size > 0 {
-    last += max(0, (size - 1) * stride)
-    first += min(0, (size - 1) * stride)
-  }
-  let inside = first >= 0 && (last < array.size || shape.contains(0))
+  // In floating point, which cannot overflow and is exact as long as the answer can be yes.
+  let reaches = zip(shape, strides).map { Double(max(0, $0 - 1)) * Double($1) }
+  let first = reaches.reduce(Double(offset)) { $0 + min(0, $1) }
+  let last = reaches.reduce(Double(offset)) { $0 + max(0, $1) }
+  let inside = first >= 0 && (last < Double(array.size) || shape.contains(0))
   guard array.failure != nil || (shape.count == strides.count && inside) else {
     return MLXArray(
       failure: MLXError(

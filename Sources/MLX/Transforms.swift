@@ -21,17 +21,24 @@ public func valueAndGrad(
   try withExtendedLifetime(arguments) {
     try check(
       cmlx_value_and_gradient(
-        &values, &gradients, Closure(function).makeC(), inputs, inputs.count, numbers,
-        numbers.count))
+        &values, &gradients, Closure(atLeast: 1, function).makeC(), inputs, inputs.count,
+        numbers, numbers.count))
   }
-  return (MLXArray.take(values), MLXArray.take(gradients))
+  // MLX gives them in the order of the arguments.
+  let ascending = MLXArray.take(gradients)
+  let positions = argumentNumbers.map { $0 < 0 ? $0 + arguments.count : $0 }
+  return (
+    MLXArray.take(values),
+    positions.map { position in ascending[positions.count { $0 < position }] }
+  )
 }
 
 /// A function that gives a scalar function's gradient with respect to its first argument.
-public func grad(_ function: @escaping (MLXArray) -> MLXArray) -> (MLXArray) -> MLXArray {
+public func grad(_ function: @escaping (MLXArray) throws -> MLXArray) -> (MLXArray) -> MLXArray {
   { argument in
     do {
-      return try valueAndGrad([argument], argumentNumbers: [0]) { [function($0[0])] }.gradients[0]
+      return try valueAndGrad([argument], argumentNumbers: [0]) { [try function($0[0])] }.gradients[
+        0]
     } catch {
       return MLXArray(failure: error as? MLXError ?? MLXError("\(error)"))
     }
@@ -41,7 +48,7 @@ public func grad(_ function: @escaping (MLXArray) -> MLXArray) -> (MLXArray) -> 
 /// A function that gives a scalar function's gradients with respect to the arguments at the given
 /// positions, by default the first.
 public func grad(
-  _ function: @escaping ([MLXArray]) -> [MLXArray], argumentNumbers: [Int] = [0]
+  _ function: @escaping ([MLXArray]) throws -> [MLXArray], argumentNumbers: [Int] = [0]
 ) -> ([MLXArray]) -> [MLXArray] {
   let both = valueAndGrad(function, argumentNumbers: argumentNumbers)
   return { both($0).1 }
@@ -50,7 +57,7 @@ public func grad(
 /// A function that gives a function's values and the gradients of its first value, a scalar, with
 /// respect to the arguments at the given positions, by default the first.
 public func valueAndGrad(
-  _ function: @escaping ([MLXArray]) -> [MLXArray], argumentNumbers: [Int] = [0]
+  _ function: @escaping ([MLXArray]) throws -> [MLXArray], argumentNumbers: [Int] = [0]
 ) -> ([MLXArray]) -> ([MLXArray], [MLXArray]) {
   { arguments in
     do {
@@ -107,7 +114,7 @@ public func jvp(
 /// A function that recomputes its intermediate values in the backward pass instead of keeping
 /// them; `outputs` is how many arrays it returns.
 public func checkpoint(
-  outputs: Int = 1, _ function: @escaping ([MLXArray]) -> [MLXArray]
+  outputs: Int = 1, _ function: @escaping ([MLXArray]) throws -> [MLXArray]
 ) -> ([MLXArray]) -> [MLXArray] {
   let kept = KeptFunction { cmlx_checkpoint(&$0, Closure(function).makeC()) }
   return { kept($0, count: outputs) }
@@ -116,7 +123,7 @@ public func checkpoint(
 /// A function with a gradient of its own.
 ///
 /// `backward` gets the primals, the cotangents of the outputs and the outputs, and returns one
-/// gradient for each primal.
+/// gradient of its shape for each primal.
 public struct CustomFunction {
   private let kept: KeptFunction
   private let outputs: Int
@@ -124,21 +131,44 @@ public struct CustomFunction {
   /// Makes a function from its value and its gradient; `outputs` is how many arrays it returns.
   public init(
     outputs: Int = 1,
-    forward: @escaping ([MLXArray]) -> [MLXArray],
+    forward: @escaping ([MLXArray]) throws -> [MLXArray],
     backward:
       @escaping (
         _ primals: [MLXArray], _ cotangents: [MLXArray], _ outputs: [MLXArray]
-      ) -> [MLXArray]
+      ) throws -> [MLXArray]
   ) {
     self.outputs = outputs
     kept = KeptFunction {
       cmlx_custom_gradient(
-        &$0, Closure(forward).makeC(),
+        &$0,
+        Closure { inputs in
+          let results = try forward(inputs)
+          guard results.count == outputs else {
+            throw MLXError(
+              "[custom function] expected \(outputs) outputs, got \(results.count); "
+                + "say how many with `outputs`.")
+          }
+          return results
+        }.makeC(),
+        // MLX checks neither number nor shapes of what this returns.
         Closure { all in
-          let count = all.count - 2 * outputs
-          return backward(
-            Array(all[..<count]), Array(all[count..<(count + outputs)]),
-            Array(all[(count + outputs)...]))
+          let primals = Array(all[..<(all.count - 2 * outputs)])
+          let others = all[primals.count...]
+          let gradients = try backward(
+            primals, Array(others.prefix(outputs)), Array(others.suffix(outputs)))
+          guard gradients.count == primals.count else {
+            throw MLXError(
+              "[custom function] expected a gradient for each of \(primals.count) inputs, got "
+                + "\(gradients.count); return zeros where there is none.")
+          }
+          for (gradient, primal) in zip(gradients, primals) where gradient.failure == nil {
+            guard gradient.shape == primal.shape else {
+              throw MLXError(
+                "[custom function] expected a gradient of its input's shape \(primal.shape), got "
+                  + "\(gradient.shape).")
+            }
+          }
+          return gradients
         }.makeC())
     }
   }

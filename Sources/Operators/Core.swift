@@ -36,7 +36,13 @@ extension CoreProduct {
   }
 
   /// Normal values with each core's ``Core/deviation``.
-  public func initialize(key: MLXArray) -> Parameters {
+  public func initialize(key: MLXArray) -> Parameters { initialCores(key: key) }
+
+  /// κ = K / (fanIn · number of cores) for each core: the sum over the cores keeps the update of
+  /// the features at the dense layer's size.
+  public var learningRateMultipliers: OrderedDictionary<String, Double> { coreMultipliers }
+
+  func initialCores(key: MLXArray) -> Parameters {
     let keys = MLXRandom.split(key: key, into: max(2, cores.count))
     return Parameters(
       uniqueKeysWithValues: zip(cores, keys).map { core, key in
@@ -44,9 +50,7 @@ extension CoreProduct {
       })
   }
 
-  /// κ = K / (fanIn · number of cores) for each core: the sum over the cores keeps the update of
-  /// the features at the dense layer's size.
-  public var learningRateMultipliers: OrderedDictionary<String, Double> {
+  var coreMultipliers: OrderedDictionary<String, Double> {
     let all = cores
     return OrderedDictionary(
       uniqueKeysWithValues: all.map {

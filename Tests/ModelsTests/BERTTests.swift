@@ -92,7 +92,8 @@ import Testing
     let tokens = MLXArray([2, 20, 30, 3] as [Int32], [1, 4])
     let step = valueAndGrad(model: model) { model, tokens, _ in
       let hidden = model.hiddenStates(tokens: tokens)
-      return square(hidden).mean() + (model.pooled(hidden).map { $0.sum() } ?? 0)
+      let pooled = model.pooled(hidden).map { sum($0) }
+      return mean(square(hidden)) + (pooled ?? MLXArray(0))
     }
     let (loss, gradients) = step(model, tokens, tokens)
     try eval([loss] + Array(gradients.values))

@@ -1,6 +1,8 @@
 import Foundation
+import Layers
 import MLX
 import MLXNN
+import Operators
 import OrderedCollections
 import TestSupport
 import Testing
@@ -241,6 +243,35 @@ import Testing
       #expect(try load(plain).folder.configuration.object["tessera"] == nil)
       #expect(
         try CheckpointFolder(url: plain).tensorNames == Golden.checkpoint().folder.tensorNames)
+    }
+  }
+
+  @Test(arguments: ["btt:rank=2", "lowrank:rank=3", "2:4", "kronecker"])
+  func structuresOfTheLibraryComeBack(_ spec: String) throws {
+    try withCheckpoint { folder in
+      let checkpoint = try BERTCheckpoint(
+        folder: CheckpointFolder(url: folder), structuredLayers: .standard)
+      let layer = try StructuredLinear(
+        OperatorSpec(parsing: spec), inputs: 39, outputs: 39, key: MLXRandom.key(3))
+      try checkpoint.model.update(modules: [query: layer])
+      let copy = folder.deletingLastPathComponent().appending(path: "copy")
+      try checkpoint.write(to: copy)
+      let again = try BERTCheckpoint(
+        folder: CheckpointFolder(url: copy), structuredLayers: .standard)
+      let names = layer.parameters().keys.map { "\(query).\($0)" }
+      #expect(names.allSatisfy { again.folder.tensor($0) != nil })
+      let input = BERTInput(tokens: [[2, 40, 50, 3]])
+      try expectClose(
+        again.model(input), checkpoint.model(input), .roundings(64, of: .float32))
+      try editConfiguration(copy) {
+        $0["tessera"] = .object([
+          "version": .integer(1), "layers": .object([query: .object(["spec": .string("bttt")])]),
+        ])
+      }
+      let error = try #require(throws: (any Error).self) {
+        try BERTCheckpoint(folder: CheckpointFolder(url: copy), structuredLayers: .standard)
+      }
+      #expect("\(error)".contains("bttt"))
     }
   }
 

@@ -17,7 +17,7 @@ import Testing
     let expected = ExitTest.Condition.signal(signal)
     await #expect(processExitsWith: expected) {
       [path = folder.path as String, signal = signal as Int32] in
-      try Interruption.deletesTemporaryPaths()
+      try TemporaryPath.deleteAllWhenInterrupted()
       try Golden.checkpoint().write(to: URL(filePath: path).appending(path: "out")) { temporary in
         let written = try FileManager.default.contentsOfDirectory(atPath: temporary.path)
         guard written.count == 3 else { exit(1) }

@@ -165,7 +165,6 @@ char *cmlx_inverse(CMLXArray *out, CMLXArray a);
 char *cmlx_pseudo_inverse(CMLXArray *out, CMLXArray a);
 char *cmlx_solve(CMLXArray *out, CMLXArray a, CMLXArray b);
 char *cmlx_solve_triangular(CMLXArray *out, CMLXArray a, CMLXArray b, bool upper);
-char *cmlx_norm(CMLXArray *out, CMLXArray a, const int32_t *axes, size_t count, bool keep_dims);
 
 // MARK: - Random numbers
 

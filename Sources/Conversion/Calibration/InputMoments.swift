@@ -15,6 +15,9 @@ final class InputMoments {
   private let tile: Int?
   private var rows = 0
   private var tiles = 0
+  private var pendingInputs: [MLXArray] = []
+  private var pendingOutputs: [MLXArray] = []
+  private var pendingRows = 0
 
   /// Makes empty sums for K inputs and N outputs; with the tile of a row-mixing structure, for t
   /// stacked rows too.
@@ -28,29 +31,45 @@ final class InputMoments {
     self.tile = tile
   }
 
-  /// Adds inputs [B, T, K] and the outputs [B, T, N] that they should have, without bias.
-  func add(_ x: MLXArray, _ y: MLXArray) {
-    let flatX = x.reshaped([-1, x.dim(-1)]).asType(.float32)
-    let flatY = y.reshaped([-1, y.dim(-1)]).asType(.float32)
-    rowSum = rowSum + sum(flatX, axis: 0)
-    outputSum = outputSum + sum(flatY, axis: 0)
-    moment = moment + matmul(flatX.transposed(), flatX)
-    crossMoment = crossMoment + matmul(flatY.transposed(), flatX)
-    rows += flatX.dim(0)
-    guard let tile, let vectors = tileSum, let matrix = tileMoment else { return }
-    let (batch, tokens) = (x.dim(0), x.dim(1))
-    let whole = (tokens + tile - 1) / tile * tile
-    let stacked = padded(
-      x.asType(.float32), widths: [(0, 0), (0, whole - tokens), (0, 0)]
-    ).reshaped([batch * whole / tile, tile * x.dim(-1)])
-    tileSum = vectors + sum(stacked, axis: 0)
-    tileMoment = matrix + matmul(stacked.transposed(), stacked)
-    tiles += batch * whole / tile
+  /// Adds inputs [B, T, K] and the outputs [B, T, N] that they should have.
+  ///
+  /// Rows are gathered until there are enough for one large product: many thin ones would spend
+  /// their time on adding the results.
+  func add(_ x: MLXArray, _ y: MLXArray) throws {
+    pendingInputs.append(x.asType(.float32))
+    pendingOutputs.append(y.reshaped([-1, y.dim(-1)]).asType(.float32))
+    try eval([pendingInputs[pendingInputs.count - 1], pendingOutputs[pendingOutputs.count - 1]])
+    pendingRows += x.size / max(1, x.dim(-1))
+    if pendingRows >= 4096 { try flush() }
   }
 
-  /// The sums, to be evaluated after each batch so that no graph piles up.
-  var sums: [MLXArray] {
-    [rowSum, outputSum, moment, crossMoment] + [tileSum, tileMoment].compactMap(\.self)
+  /// Adds the gathered rows to the sums.
+  func flush() throws {
+    guard pendingRows > 0 else { return }
+    let x = concatenated(pendingInputs.map { $0.reshaped([-1, $0.dim(-1)]) }, axis: 0)
+    let y = concatenated(pendingOutputs, axis: 0)
+    rowSum = rowSum + sum(x, axis: 0)
+    outputSum = outputSum + sum(y, axis: 0)
+    moment = moment + matmul(x.transposed(), x)
+    crossMoment = crossMoment + matmul(y.transposed(), x)
+    rows += x.dim(0)
+    if let tile, let vectors = tileSum, let matrix = tileMoment {
+      let stacked = concatenated(pendingInputs.map { stackedRows($0, tile: tile) }, axis: 0)
+      tileSum = vectors + sum(stacked, axis: 0)
+      tileMoment = matrix + matmul(stacked.transposed(), stacked)
+      tiles += stacked.dim(0)
+    }
+    (pendingInputs, pendingOutputs, pendingRows) = ([], [], 0)
+    try eval(
+      [rowSum, outputSum, moment, crossMoment] + [tileSum, tileMoment].compactMap(\.self))
+  }
+
+  /// [B, T, K] → [tiles, t·K], each sample padded by zero rows to whole tiles.
+  private func stackedRows(_ x: MLXArray, tile: Int) -> MLXArray {
+    let (batch, tokens) = (x.dim(0), x.dim(1))
+    let whole = (tokens + tile - 1) / tile * tile
+    return padded(x, widths: [(0, 0), (0, whole - tokens), (0, 0)])
+      .reshaped([batch * whole / tile, tile * x.dim(-1)])
   }
 
   /// What a layer with a bias should be fitted to: the outputs it should have on the inputs it
@@ -59,7 +78,8 @@ final class InputMoments {
   /// The best dense weight for these is W* = cov(y, x) cov(x)⁻¹. Rank-deficient inputs leave part of
   /// it open, and a small ridge fills that with the weight W that was there:
   /// W* = (cov(y, x) + λ W) (cov(x) + λ I)⁻¹.
-  func target(weight: MLXArray, ridge: Double = 1e-3) throws -> FitTarget {
+  func target(weight: MLXArray, ridge: Double = 1e-2) throws -> FitTarget {
+    try flush()
     let count = Float(max(1, rows))
     let (meanX, meanY) = (rowSum / count, outputSum / count)
     let covariance = moment / count - outer(meanX, meanX)

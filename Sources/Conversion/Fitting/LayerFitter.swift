@@ -27,18 +27,21 @@ struct LayerFitter {
         inputs: layer.structure.inputs, outputs: layer.structure.outputs,
         tile: (layer.structure as? StrassenTile)?.tile)
     }
-    var targets: [String: MLXArray] = [:]
+    var inputs: [String: MLXArray] = [:]
+    var outputs: [String: MLXArray] = [:]
     try observing(original, layers: paths) { path, _, y in
-      targets[path] = dense[path]?.bias.map { y - $0 } ?? y
+      outputs[path] = y
     } during: {
       try observing(converted, layers: paths) { path, x, _ in
-        if let target = targets[path] { moments[path]?.add(x, target) }
+        inputs[path] = x
       } during: {
         for batch in batches {
+          // The graph stops at these layers: the blocks behind them are never computed.
           _ = original.hiddenStates(tokens: batch.array)
           _ = converted.hiddenStates(tokens: batch.array)
-          // The graph stops at these layers: the blocks behind them are never computed.
-          try eval(moments.values.flatMap(\.sums))
+          for path in paths {
+            if let x = inputs[path], let y = outputs[path] { try moments[path]?.add(x, y) }
+          }
           try progress()
         }
       }

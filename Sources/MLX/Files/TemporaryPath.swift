@@ -45,7 +45,7 @@ package struct TemporaryPath: Sendable {
   }
 
   /// Deletes everything half-written, and lets nobody begin or finish anything more.
-  fileprivate static func removeAllAndEnd(_ signal: CInt) {
+  private static func removeAllAndEnd(_ signal: CInt) {
     pending.withLock {
       for path in $0 {
         // The writer still runs and may add files to a folder that is being deleted.
@@ -60,14 +60,15 @@ package struct TemporaryPath: Sendable {
   }
 }
 
-/// What a command does when it is interrupted.
-package enum Interruption {
+// MARK: - Interruption
+
+extension TemporaryPath {
   /// The end of a pipe that the signal handler writes to, the only safe thing for it to do.
   private static let writer = Atomic<CInt>(-1)
 
   /// From now on an interruption (SIGINT, SIGTERM, SIGHUP) deletes what is half-written and then
   /// ends the process as it would have.
-  package static func deletesTemporaryPaths() throws {
+  package static func deleteAllWhenInterrupted() throws {
     var ends: [CInt] = [-1, -1]
     guard pipe(&ends) == 0 else { throw FileError.last("open", "a pipe") }
     for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
@@ -77,7 +78,7 @@ package enum Interruption {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
       Glibc.signal(signal) { number in
         var byte = UInt8(truncatingIfNeeded: number)
-        _ = write(Interruption.writer.load(ordering: .sequentiallyConsistent), &byte, 1)
+        _ = write(TemporaryPath.writer.load(ordering: .sequentiallyConsistent), &byte, 1)
       }
     }
     let thread = Thread {

@@ -91,6 +91,7 @@ public struct PythonInterpreter: Hashable, Sendable {
   /// Runs a script on a text and returns what it writes.
   ///
   /// Text and answer go through files rather than pipes: nobody has to read while somebody writes.
+  /// It waits, and does not suspend: MLX's streams belong to the caller's thread.
   package func run(
     _ script: String, arguments: [String], input: [UInt8], task: String
   ) throws -> [UInt8] {

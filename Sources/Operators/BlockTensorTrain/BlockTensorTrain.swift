@@ -134,19 +134,14 @@ public struct BlockTensorTrain: CoreProduct {
 
   /// Normal cores with their deviations, and ones for γ.
   public func initialize(key: MLXArray) -> Parameters {
-    let keys = MLXRandom.split(key: key, into: cores.count)
-    var parameters = Parameters(
-      uniqueKeysWithValues: zip(cores, keys).map { core, key in
-        (core.name, MLXRandom.normal(core.shape, key: key) * core.deviation)
-      })
+    var parameters = initialCores(key: key)
     for name in gammas { parameters[name] = .ones([1]) }
     return parameters
   }
 
   /// κ = K / (2·fanIn) for the cores, 1 for γ.
   public var learningRateMultipliers: OrderedDictionary<String, Double> {
-    var multipliers = OrderedDictionary(
-      uniqueKeysWithValues: cores.map { ($0.name, Double(inputs) / Double(2 * $0.fanIn)) })
+    var multipliers = coreMultipliers
     for name in gammas { multipliers[name] = 1 }
     return multipliers
   }

@@ -56,10 +56,14 @@ extension FitTarget {
 /// √(tr(Δ H Δᵀ) / tr(W H Wᵀ)) with Δ = W − Ŵ: the error of an operator's output on the data,
 /// relative to the output; without H, ‖Δ‖ / ‖W‖.
 ///
-/// Throws where the operator has no dense form, or the target does not have its shape.
+/// A Strassen-Tile operator counts what its tiles mix as well. Throws where the operator has no
+/// dense form otherwise, or the target does not have its shape.
 public func relativeError(
   of operation: some LinearOperator, _ parameters: Parameters, _ target: FitTarget
 ) throws -> Double {
+  if let tiled = operation as? StrassenTile {
+    return try tiled.relativeError(parameters, target)
+  }
   let target = try target.checked(for: operation)
   guard let dense = operation.dense(parameters) else {
     throw FitError(

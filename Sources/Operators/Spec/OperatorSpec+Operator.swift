@@ -1,12 +1,16 @@
 extension OperatorSpec {
+  /// The most inputs or outputs of an operator: the product of two, padded, is counted without
+  /// overflow.
+  static let largestSide = 1 << 28
+
   /// The operator of this structure with K inputs and N outputs.
   ///
   /// Throws a sentence where the spec does not fit the sizes.
   public func makeOperator(inputs: Int, outputs: Int) throws -> any LinearOperator {
     for (name, size) in [("inputs", inputs), ("outputs", outputs)]
-    where size < 1 || size > Self.largestSize {
+    where size < 1 || size > Self.largestSide {
       throw SpecError(
-        "[spec] expected 1 to \(Self.largestSize) \(name) for '\(self)', got \(size).")
+        "[spec] expected 1 to \(Self.largestSide) \(name) for '\(self)', got \(size).")
     }
     switch self {
     case .dense:

@@ -4,7 +4,7 @@ extension OperatorSpec {
     "dense", "lowrank", "kronecker", "tt", "monarch", "btt", "ks", "stl", "2:4",
   ]
 
-  /// The largest number in a spec, and the largest size of a layer: what MLX can index an axis by.
+  /// The largest number in a spec: what MLX can index an axis by.
   static let largestSize = Int(Int32.max)
 
   /// Reads a spec from its text.

@@ -13,7 +13,10 @@ extension TensorTrain {
       .reshaped([n0 * m0, n1 * m1])
     let (u, v) = try truncatedSVD(rearranged, rank: rank)
     var cores = Cores(left: u.reshaped([n0, m0, rank]), right: v.reshaped([rank, n1, m1]))
-    if let moment = target.secondMoment {
+    // The decomposition fits zeros in the padding, where anything would do.
+    let isPadded = weight.shape != target.weight.shape
+    for moment in [isPadded ? MLXArray.eye(inputs) : nil, target.secondMoment] {
+      guard let moment else { continue }
       cores = try TrainRefinement(
         train: self, weight: weight, moment: paddedMatrix(moment, m0 * m1, m0 * m1)
       ).refine(cores)
@@ -40,7 +43,9 @@ private struct Cores {
 ///     for L: G[(g, s), (g', s')] = Σ_{δ δ'} (Σ_b R[s, b, δ] R[s', b, δ']) H[(g, δ), (g', δ')]
 ///     for R: G[(s, δ), (s', δ')] = Σ_{g g'} (Σ_a L[a, g, s] L[a, g', s']) H[(g, δ), (g', δ')]
 ///
-/// Every solve is for the change, with a ridge, as for block pairs. A round costs about
+/// Every solve is for the change, with a ridge, as for block pairs. Padded inputs have no moment, so
+/// that they do not count; the target of padded outputs is what the cores give there already, which
+/// lowers the error of the others (expectation maximisation). A round costs about
 /// 2·R²·K² + 4·R·N·K multiply-adds.
 private struct TrainRefinement {
   let train: TensorTrain
@@ -61,13 +66,15 @@ private struct TrainRefinement {
     // H as [g·g', δ·δ'].
     let rearranged = contiguous(
       moment.reshaped([m0, m1, m0, m1]).transposed(0, 2, 1, 3).reshaped([m0 * m0, m1 * m1]))
-    let target = matmul(weight, moment).reshaped([n0, n1, m0, m1])
-    try eval(rearranged, target)
+    let goal = matmul(weight[0..<train.outputs], moment)
+    try eval(rearranged, goal)
 
     var best = start
     var error = try self.error(start)
     for _ in 0..<rounds {
       var cores = best
+      let filled = matmul(dense(cores)[train.outputs...], moment)
+      let target = concatenated([goal, filled]).reshaped([n0, n1, m0, m1])
       // Features (g, s) of L.
       let inner = einsum("sbd,tbe->stde", cores.right, cores.right)
         .reshaped([rank * rank, m1 * m1])
@@ -101,8 +108,13 @@ private struct TrainRefinement {
     return rows + matmul(goal - matmul(rows, gram), inverse)
   }
 
+  /// Ŵ [n0·n1, m0·m1].
+  private func dense(_ cores: Cores) -> MLXArray {
+    einsum("ags,sbd->abgd", cores.left, cores.right).reshaped(weight.shape)
+  }
+
   private func error(_ cores: Cores) throws -> Double {
-    let dense = einsum("ags,sbd->abgd", cores.left, cores.right).reshaped(weight.shape)
-    return try squaredNorm(weight - dense, moment).squareRoot()
+    let difference = (weight - dense(cores))[0..<train.outputs]
+    return try squaredNorm(difference, moment).squareRoot()
   }
 }
