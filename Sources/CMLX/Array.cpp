@@ -100,6 +100,13 @@ size_t cmlx_array_rank(CMLXArray array) { return value(array).ndim(); }
 int32_t cmlx_array_dim(CMLXArray array, size_t axis) { return value(array).shape()[axis]; }
 size_t cmlx_array_size(CMLXArray array) { return value(array).size(); }
 size_t cmlx_array_byte_count(CMLXArray array) { return value(array).nbytes(); }
+
+double cmlx_array_extent(CMLXArray array) {
+  double bytes = value(array).itemsize();
+  for (auto dimension : value(array).shape()) bytes *= dimension;
+  return bytes;
+}
+
 CMLXType cmlx_array_type(CMLXArray array) { return type(value(array).dtype()); }
 
 char* cmlx_array_read(CMLXArray array, void* bytes, size_t count) {

@@ -98,6 +98,9 @@ public struct Stream: Hashable {
 
 /// MLX's memory on the default device, in bytes.
 public enum Memory {
+  /// Bytes of this machine's memory, with what it can swap out.
+  public static let total = Int(clamping: cmlx_machine_memory())
+
   /// Bytes in use by arrays.
   public static var active: Int { cmlx_active_memory() }
 

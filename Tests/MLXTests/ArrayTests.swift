@@ -84,6 +84,19 @@ import Testing
     #expect(MLXArray.zeros([-1]).failure != nil)
   }
 
+  @Test func arraysLargerThanTheMemoryFail() {
+    let (many, more) = (1 << 30, 1 << 20)
+    let ones = MLXArray.ones([many, 1])
+    for array in [
+      MLXRandom.normal([many, more]), MLXArray.ones([many, more]) + 1,
+      matmul(ones, MLXArray.ones([1, more])), MLXArray.zeros([many, many, many, many]),
+      MLXLinalg.svd(ones).0,
+    ] {
+      #expect(array.failure?.description.contains("memory") == true)
+    }
+    #expect(Memory.total > Memory.active)
+  }
+
   @Test func factsOfAnArray() {
     let a = MLXArray.zeros([2, 3, 4], dtype: .float16)
     #expect(a.ndim == 3 && a.size == 24 && a.nbytes == 48 && a.dtype == .float16)

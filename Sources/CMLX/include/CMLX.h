@@ -44,6 +44,8 @@ size_t cmlx_array_rank(CMLXArray array);
 int32_t cmlx_array_dim(CMLXArray array, size_t axis);
 size_t cmlx_array_size(CMLXArray array);
 size_t cmlx_array_byte_count(CMLXArray array);
+/// The bytes of the elements, also where that is more than a size_t holds.
+double cmlx_array_extent(CMLXArray array);
 CMLXType cmlx_array_type(CMLXArray array);
 // Evaluates the array and copies its elements in row-major order; `count` has to be their bytes.
 char *cmlx_array_read(CMLXArray array, void *bytes, size_t count);
@@ -233,6 +235,8 @@ char *cmlx_new_stream(CMLXStream *out, bool gpu);
 char *cmlx_set_default_stream(CMLXStream stream);
 char *cmlx_synchronize(CMLXStream stream);
 const char *cmlx_version(void);
+/// Bytes of memory and swap space; UINT64_MAX where the system does not say.
+uint64_t cmlx_machine_memory(void);
 size_t cmlx_active_memory(void);
 size_t cmlx_peak_memory(void);
 size_t cmlx_cache_memory(void);
