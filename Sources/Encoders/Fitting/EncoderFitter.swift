@@ -7,9 +7,9 @@ import Synchronization
 /// attains (border rank), with coefficients that are useless in 16-bit arithmetic. So the search
 /// minimises the error subject to ``Bound``. It works in rounds:
 ///
-/// 1. *Explore*: 32 starts (``FitStart``; from the second round on, half of them the best encoders
-///    so far with a few components replaced), 300 sweeps of alternating least squares with a small
-///    ridge, 100 with a larger one.
+/// 1. *Explore*: 32 starts (random, Kronecker products of 2×2 optima, pruned and deflated exact
+///    tables; from the second round on half of them the best encoders so far with a few components
+///    replaced), 300 sweeps of alternating least squares with a small ridge, 100 with a larger one.
 /// 2. *Refine*: the eight best new ones follow a penalty on the noise gain, raised while the bound
 ///    is violated and lowered while it holds, in ever smaller steps.
 ///
