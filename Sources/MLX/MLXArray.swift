@@ -262,21 +262,7 @@ extension MLXArray.State {
     guard let out else {
       return .failed(MLXError("[MLX] the operation gave no array."))
     }
-    return accepting(out)
-  }
-
-  /// The array, or a failure in its place if it is larger than the machine's memory: MLX would not
-  /// check whether it got such memory before writing to it.
-  static func accepting(_ handle: CMLXArray) -> MLXArray.State {
-    let bytes = cmlx_array_extent(handle)
-    guard bytes > Double(Memory.total) else { return .array(handle) }
-    let shape = (0..<cmlx_array_rank(handle)).map { cmlx_array_dim(handle, $0) }
-    cmlx_array_free(handle)
-    let error = MLXError(
-      "[memory] expected arrays of at most \(Memory.total) bytes, this machine's memory, got shape "
-        + "\(shape) with \(bytes) bytes; work in smaller parts.")
-    ErrorScope.record(error)
-    return .failed(error)
+    return .array(out)
   }
 
   /// The result of a C call on arrays, or the first error among them.
@@ -324,7 +310,7 @@ extension MLXArray {
 
   /// Takes over a list of handles.
   static func take(_ list: CMLXArrays) -> [MLXArray] {
-    let arrays = (0..<list.count).compactMap { list.items[$0].map { MLXArray(.accepting($0)) } }
+    let arrays = (0..<list.count).compactMap { list.items[$0].map { MLXArray(owning: $0) } }
     free(list.items)
     return arrays
   }

@@ -84,16 +84,22 @@ import Testing
     #expect(MLXArray.zeros([-1]).failure != nil)
   }
 
-  @Test func arraysLargerThanTheMemoryFail() {
+  @Test func arraysLargerThanTheMemoryThrowAtTheEvaluation() throws {
     let (many, more) = (1 << 30, 1 << 20)
     let ones = MLXArray.ones([many, 1])
-    for array in [
+    let large = [
       MLXRandom.normal([many, more]), MLXArray.ones([many, more]) + 1,
-      matmul(ones, MLXArray.ones([1, more])), MLXArray.zeros([many, many, many, many]),
-      MLXLinalg.svd(ones).0,
-    ] {
-      #expect(array.failure?.description.contains("memory") == true)
+      matmul(ones, MLXArray.ones([1, more])).sum(), MLXLinalg.svd(ones).1,
+    ]
+    for array in large {
+      let error = #expect(throws: MLXError.self) { try array.eval() }
+      #expect(error?.description.contains("memory") == true)
     }
+    // Their shapes cost nothing.
+    #expect(large[0].shape == [many, more])
+    #expect(throws: MLXError.self) { try large[1].asArray(Float.self) }
+    #expect(throws: MLXError.self) { try asyncEval(large[0]) }
+    #expect("\(large[1])".contains("memory"))
     #expect(Memory.total > Memory.active)
   }
 

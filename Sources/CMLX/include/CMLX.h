@@ -44,8 +44,6 @@ size_t cmlx_array_rank(CMLXArray array);
 int32_t cmlx_array_dim(CMLXArray array, size_t axis);
 size_t cmlx_array_size(CMLXArray array);
 size_t cmlx_array_byte_count(CMLXArray array);
-/// The bytes of the elements, also where that is more than a size_t holds.
-double cmlx_array_extent(CMLXArray array);
 CMLXType cmlx_array_type(CMLXArray array);
 // Evaluates the array and copies its elements in row-major order; `count` has to be their bytes.
 char *cmlx_array_read(CMLXArray array, void *bytes, size_t count);
