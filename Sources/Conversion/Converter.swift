@@ -28,7 +28,7 @@ public struct ConversionOptions: Sendable {
 
 /// How far a conversion is.
 public struct ConversionProgress: Sendable {
-  /// What is being done: `fit`, `distil layers`, …
+  /// What is being done, such as `fit` or `distil layers`.
   public var stage: String
   /// Parts done.
   public var completed: Int
