@@ -78,10 +78,10 @@ let package = Package(
     tests(of: "MLXNN", ["MLXOptimizers", collections], golden: true),
     tests(of: "Encoders"),
     tests(of: "Operators", ["Encoders", collections], golden: true),
-    tests(of: "Layers", ["MLXNN"]),
+    tests(of: "Layers", ["MLXNN", "Operators", "Models", collections]),
     tests(of: "Models", ["MLXNN", "Operators", "Layers", collections], golden: true),
-    tests(of: "Conversion"),
-    tests(of: "Command"),
+    tests(of: "Conversion", ["MLXNN", "Operators", "Layers", "Models", collections]),
+    tests(of: "Command", ["Tessera"]),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx20

@@ -38,12 +38,22 @@ struct CorpusOptions: ParsableArguments {
   @Option(help: "Other texts, to judge by.")
   var heldOut = 1000
 
+  func validate() throws {
+    guard texts > 0, texts <= 1 << 24 else {
+      throw ValidationError("expected --texts of 1 to \(1 << 24), got \(texts).")
+    }
+    // Neighbours and correlations of similarities need three.
+    guard heldOut >= 3, heldOut <= 1 << 15 else {
+      throw ValidationError("expected --held-out of 3 to \(1 << 15), got \(heldOut).")
+    }
+  }
+
   func corpus() throws -> Corpus {
     guard let calibrate else { return try .wordNet(calibration: texts, heldOut: heldOut) }
     let url = URL(filePath: calibrate)
     let lines = Set(try Corpus.lines(url).map { $0.lowercased() }).count
     return try .text(
-      url, calibration: min(texts, max(0, lines - heldOut)), heldOut: heldOut)
+      url, calibration: min(texts, max(1, lines - heldOut)), heldOut: heldOut)
   }
 }
 
@@ -56,6 +66,15 @@ struct ConversionArguments: ParsableArguments {
 
   @Option(help: "Steps of distillation after the fit, each on a batch of texts.")
   var distill = 0
+
+  func validate() throws {
+    guard fitTexts > 0 else {
+      throw ValidationError("expected --fit-texts above 0, got \(fitTexts).")
+    }
+    guard distill >= 0 else {
+      throw ValidationError("expected --distill of 0 or more, got \(distill).")
+    }
+  }
 
   func options(_ rule: ConversionRule) -> ConversionOptions {
     ConversionOptions(rules: [rule], fitTexts: fitTexts, distillationSteps: distill)
@@ -88,8 +107,9 @@ struct Convert: ParsableCommand {
     let converter = try Converter(
       folder: URL(filePath: model), options: conversion.options(try rules.rule()))
     try converter.original.checkpoint.folder.checkTarget(target, replacingExisting: force)
+    try report.map(checkWritable)
     let corpus = try conversion.corpus.corpus()
-    Interruption.watch()
+    try Interruption.watch()
     let line = ProgressLine()
     let result = try converter.run(corpus: corpus) { progress in
       line.show(progress.stage, progress.completed, progress.total, progress.detail)
@@ -138,8 +158,9 @@ struct SweepCommand: ParsableCommand {
       return conversion.options(
         try ConversionRule(parsing: text, ratio: isWhole ? nil : ratio, layers: ["encoder.*"]))
     }
+    try report.map(checkWritable)
     let corpus = try conversion.corpus.corpus()
-    Interruption.watch()
+    try Interruption.watch()
     let line = ProgressLine()
     let sweep = try Sweep.run(folder: URL(filePath: model), options: options, corpus: corpus) {
       number, progress in

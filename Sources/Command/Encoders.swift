@@ -62,7 +62,7 @@ struct EncodersFit: ParsableCommand {
   }
 
   func run() throws {
-    Interruption.watch()
+    try Interruption.watch()
     let line = ProgressLine()
     let limit = EncoderFitter.Limit(
       rounds: rounds ?? .max, duration: .seconds(minutes * 60))

@@ -21,6 +21,11 @@ struct OutputOptions: ParsableArguments {
   }
 }
 
+/// Throws, before the work, if a text file cannot be made at a path.
+func checkWritable(_ path: String) throws {
+  try FileSystem.checkWritable(URL(filePath: path).deletingLastPathComponent())
+}
+
 /// Writes a text file that is whole or absent.
 func write(_ text: String, to path: String) throws {
   try AtomicFile.write(text, to: URL(filePath: path))

@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import Tessera
 
 /// Progress on standard error: a bar that is drawn over on a terminal, a line a tenth elsewhere.
 final class ProgressLine {
@@ -32,12 +33,17 @@ enum Interruption: Error, CustomStringConvertible {
 
   var description: String { "interrupted; nothing was written." }
 
+  /// What a shell reports for a program that SIGINT ended.
+  static let exitCode: Int32 = 128 + SIGINT
+
   private static let requested = Atomic(false)
 
-  /// Takes Ctrl-C over from the system: the first asks, the second ends the process at once.
-  static func watch() {
+  /// Takes Ctrl-C over from the system: the first asks, the second ends the process at once, as
+  /// SIGTERM and SIGHUP do, after what is half-written has been deleted.
+  static func watch() throws {
+    try TemporaryPath.deleteAllWhenInterrupted()
     signal(SIGINT) { _ in
-      if Interruption.requested.exchange(true, ordering: .relaxed) { _exit(130) }
+      if Interruption.requested.exchange(true, ordering: .relaxed) { kill(getpid(), SIGTERM) }
     }
   }
 

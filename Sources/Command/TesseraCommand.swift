@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import Tessera
 
 @main
@@ -10,4 +11,16 @@ struct TesseraCommand: ParsableCommand {
       Doctor.self, Inspect.self, Convert.self, SweepCommand.self, Evaluate.self, Densify.self,
       Embed.self, Bench.self, EncodersCommand.self,
     ])
+
+  static func main() {
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch let interruption as Interruption {
+      FileHandle.standardError.write(Data("Error: \(interruption)\n".utf8))
+      Foundation.exit(Interruption.exitCode)
+    } catch {
+      exit(withError: error)
+    }
+  }
 }

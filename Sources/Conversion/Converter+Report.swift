@@ -48,7 +48,7 @@ extension Converter {
       let timing = timings[kind] ?? (.nan, .nan)
       return LayerReport(
         path: layer.path, spec: "\(layer.structure.spec)", inputs: layer.structure.inputs,
-        outputs: layer.structure.outputs, error: errors[layer.path] ?? .nan,
+        outputs: layer.structure.outputs, error: errors[layer.path],
         parameters: layer.structure.cost.parameters,
         multiplyAdds: layer.structure.cost.multiplyAdds, milliseconds: timing.converted,
         denseMilliseconds: timing.dense)

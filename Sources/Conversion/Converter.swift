@@ -28,7 +28,7 @@ public struct ConversionOptions: Sendable {
 
 /// How far a conversion is.
 public struct ConversionProgress: Sendable {
-  /// What is being done: `fit`, `distil layers`, …
+  /// What is being done, such as `fit` or `distil layers`.
   public var stage: String
   /// Parts done.
   public var completed: Int
@@ -65,6 +65,11 @@ public final class Converter {
   public func run(
     corpus: Corpus, progress: (ConversionProgress) throws -> Void = { _ in }
   ) throws -> ConversionReport {
+    guard corpus.heldOut.count >= 3, !corpus.calibration.isEmpty, options.fitTexts > 0 else {
+      throw ConversionError(
+        "[convert] expected texts to fit on and three or more to judge by, got "
+          + "\(min(options.fitTexts, corpus.calibration.count)) and \(corpus.heldOut.count).")
+    }
     let tokenizer = try original.tokenizer()
     let heldOut = TokenBatches(try tokenizer.tokens(of: corpus.heldOut))
     let training = try tokenizer.tokens(of: corpus.calibration)

@@ -6,7 +6,10 @@ import CMLX
 
 /// Where MLX computes: the CPU or the GPU.
 public enum Device: String, Sendable, CaseIterable {
-  case cpu, gpu
+  /// The processor; all linear algebra runs here.
+  case cpu
+  /// An NVIDIA GPU, with the CUDA engine.
+  case gpu
 
   /// Whether this process can compute there.
   public var isAvailable: Bool { self == .cpu || cmlx_gpu_available() }

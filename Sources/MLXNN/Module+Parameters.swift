@@ -29,8 +29,11 @@ extension Module {
   }
 
   /// The parameters that are not frozen, by path.
+  ///
+  /// Integers and Booleans, such as the indices of a sparse layer, have no gradient and are left out.
   public func trainableParameters() -> ModuleParameters {
     parameters { module, key in !module.frozen.contains(key) }
+      .filter { $0.value.dtype.isFloatingPoint }
   }
 
   private func parameters(where included: (Module, String) -> Bool) -> ModuleParameters {

@@ -172,6 +172,25 @@ private final class Tied: Module {
     }
   }
 
+  @Test func integersAreNotTrained() throws {
+    final class Sparse: Module {
+      let values = MLXArray([1, 2] as [Float])
+      let indices = MLXArray([0, 1] as [Int32])
+      let mask = MLXArray([true, false])
+    }
+    let model = Sparse()
+    #expect(Array(model.parameters().keys) == ["values", "indices", "mask"])
+    #expect(Array(model.trainableParameters().keys) == ["values"])
+    let step = valueAndGrad(model: model) { model, x, _ in
+      sum(model.values[model.indices] * x)
+    }
+    let x = MLXArray([3, 5] as [Float])
+    let (value, gradients) = step(model, x, x)
+    #expect(try value.item(Float.self) == 13)
+    #expect(Array(gradients.keys) == ["values"])
+    #expect(try gradients["values"]?.asArray(Float.self) == [3, 5])
+  }
+
   @Test func trainingReachesEveryModule() {
     let block = Block()
     #expect(block.dropout.training)

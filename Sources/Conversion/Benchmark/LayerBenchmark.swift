@@ -47,6 +47,15 @@ public struct LayerBenchmark: Codable, Sendable {
     rows m: Int, inputs k: Int, outputs n: Int, specs: [OperatorSpec], dtype: DType = .float32,
     backward: Bool = false, seed: UInt64 = 0
   ) throws -> LayerBenchmark {
+    try run(
+      rows: m, inputs: k, outputs: n, specs: specs, dtype: dtype, backward: backward, seed: seed
+    ) { try Ceilings.measured(dtype: dtype) }
+  }
+
+  static func run(
+    rows m: Int, inputs k: Int, outputs n: Int, specs: [OperatorSpec], dtype: DType,
+    backward: Bool, seed: UInt64, ceilings: () throws -> Ceilings
+  ) throws -> LayerBenchmark {
     let operators = [.dense] + specs.filter { $0 != .dense }
     let structures = try operators.map { try $0.makeOperator(inputs: k, outputs: n) }
     let keys = MLXRandom.split(key: MLXRandom.key(seed), into: structures.count + 2)
@@ -62,7 +71,7 @@ public struct LayerBenchmark: Codable, Sendable {
         ? gradientJob(structure, parameters, x) : { [structure.apply(x, parameters)] }
     }
     let timings = try measure(jobs)
-    let ceilings = try Ceilings.measured(dtype: dtype)
+    let ceilings = try ceilings()
     let passes = backward ? 3.0 : 1.0
     let rows = zip(zip(operators, structures), timings).map { pair, timing in
       let cost = pair.1.cost

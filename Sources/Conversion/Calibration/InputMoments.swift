@@ -6,30 +6,37 @@ import Operators
 ///
 /// Exact sums in float32; a row costs K (K + N) multiply-adds, and t·K² more where tiles are summed.
 final class InputMoments {
+  private let structure: any LinearOperator
+  private let tiled: StrassenTile?
   private var rowSum: MLXArray
   private var outputSum: MLXArray
   private var moment: MLXArray
   private var crossMoment: MLXArray
-  private var tileSum: MLXArray?
+  /// The sums of tiles, as stacked rows [t·K], by how many rows they hold beside zeros: 1 to t.
+  private var tileSums: [MLXArray]
   private var tileMoment: MLXArray?
-  private let tile: Int?
   private var rows = 0
   private var tiles = 0
   private var pendingInputs: [MLXArray] = []
   private var pendingOutputs: [MLXArray] = []
   private var pendingRows = 0
 
-  /// Makes empty sums for K inputs and N outputs; with the tile of a row-mixing structure, for t
-  /// stacked rows too.
-  init(inputs: Int, outputs: Int, tile: Int? = nil) {
+  /// Makes empty sums for what is to become of a layer; of one that mixes rows, for its tiles too.
+  init(for structure: any LinearOperator) {
+    let (inputs, outputs) = (structure.inputs, structure.outputs)
+    self.structure = structure
+    tiled = structure as? StrassenTile
     rowSum = .zeros([inputs])
     outputSum = .zeros([outputs])
     moment = .zeros([inputs, inputs])
     crossMoment = .zeros([outputs, inputs])
-    tileSum = tile.map { .zeros([$0 * inputs]) }
-    tileMoment = tile.map { .zeros([$0 * inputs, $0 * inputs]) }
-    self.tile = tile
+    let width = (tiled?.tile ?? 0) * inputs
+    tileSums = [MLXArray](repeating: .zeros([width]), count: tiled?.tile ?? 0)
+    tileMoment = tiled.map { _ in .zeros([width, width]) }
   }
+
+  /// Whether nothing has been added.
+  var isEmpty: Bool { rows + pendingRows == 0 }
 
   /// Adds inputs [B, T, K] and the outputs [B, T, N] that they should have.
   ///
@@ -53,23 +60,16 @@ final class InputMoments {
     moment = moment + matmul(x.transposed(), x)
     crossMoment = crossMoment + matmul(y.transposed(), x)
     rows += x.dim(0)
-    if let tile, let vectors = tileSum, let matrix = tileMoment {
-      let stacked = concatenated(pendingInputs.map { stackedRows($0, tile: tile) }, axis: 0)
-      tileSum = vectors + sum(stacked, axis: 0)
+    if let tiled, let matrix = tileMoment {
+      let parts = pendingInputs.map { RowTiles($0, tiled) }
+      for part in parts { tileSums = zip(tileSums, part.sums(tile: tiled.tile)).map { $0 + $1 } }
+      let stacked = concatenated(parts.map(\.all), axis: 0)
       tileMoment = matrix + matmul(stacked.transposed(), stacked)
       tiles += stacked.dim(0)
     }
     (pendingInputs, pendingOutputs, pendingRows) = ([], [], 0)
     try eval(
-      [rowSum, outputSum, moment, crossMoment] + [tileSum, tileMoment].compactMap(\.self))
-  }
-
-  /// [B, T, K] → [tiles, t·K], each sample padded by zero rows to whole tiles.
-  private func stackedRows(_ x: MLXArray, tile: Int) -> MLXArray {
-    let (batch, tokens) = (x.dim(0), x.dim(1))
-    let whole = (tokens + tile - 1) / tile * tile
-    return padded(x, widths: [(0, 0), (0, whole - tokens), (0, 0)])
-      .reshaped([batch * whole / tile, tile * x.dim(-1)])
+      [rowSum, outputSum, moment, crossMoment] + tileSums + [tileMoment].compactMap(\.self))
   }
 
   /// What a layer with a bias should be fitted to: the outputs it should have on the inputs it
@@ -91,8 +91,8 @@ final class InputMoments {
       (cross + amount * weight.asType(.float32)).transposed()
     ).transposed()
     var stacked: MLXArray?
-    if let tileSum, let tileMoment {
-      let mean = tileSum / Float(max(1, tiles))
+    if let tileMoment, let first = tileSums.first {
+      let mean = tileSums.dropFirst().reduce(first, +) / Float(max(1, tiles))
       stacked = tileMoment / Float(max(1, tiles)) - outer(mean, mean)
     }
     try eval([best, covariance] + [stacked].compactMap(\.self))
@@ -101,10 +101,21 @@ final class InputMoments {
 
   /// The bias [N] that gives the fitted product the mean that the outputs should have.
   ///
-  /// A structure that mixes rows gets a tile of mean rows, and the bias its rows' average.
-  func bias(for structure: any LinearOperator, _ parameters: Parameters) -> MLXArray {
-    let count = Float(max(1, rows))
-    let mean = broadcast(rowSum / count, to: [1, tile ?? 1, structure.inputs])
-    return outputSum / count - structure.apply(mean, parameters).mean(axes: [0, 1])
+  /// A structure that mixes rows is linear in its tiles, so its outputs on the sums of tiles are the
+  /// sums of its outputs; those of zero rows do not count.
+  func bias(_ parameters: Parameters) throws -> MLXArray {
+    try flush()
+    var total = structure.apply(rowSum.reshaped([1, 1, -1]), parameters).reshaped([-1])
+    if let tiled {
+      let shape =
+        tiled.rows == .batch
+        ? [tiled.tile, 1, tiled.inputs] : [1, tiled.tile, tiled.inputs]
+      let sums = tileSums.enumerated().map { index, tile in
+        let outputs = tiled.apply(tile.reshaped(shape), parameters)
+        return sum(outputs.reshaped([tiled.tile, -1])[0...index], axis: 0)
+      }
+      total = sums.dropFirst().reduce(sums.first ?? total, +)
+    }
+    return (outputSum - total) / Float(max(1, rows))
   }
 }

@@ -24,6 +24,8 @@ func layerErrors(
     }
   }
   return try sums.mapValues {
-    Double(try ($0.difference / $0.size).item(Float.self)).squareRoot()
+    let (difference, size) = (try $0.difference.item(Double.self), try $0.size.item(Double.self))
+    // A layer whose outputs are all zero is copied without error by zeros.
+    return difference == 0 ? 0 : (difference / size).squareRoot()
   }
 }

@@ -23,9 +23,7 @@ struct LayerFitter {
       })
     var moments: [String: InputMoments] = [:]
     for layer in layers {
-      moments[layer.path] = InputMoments(
-        inputs: layer.structure.inputs, outputs: layer.structure.outputs,
-        tile: (layer.structure as? StrassenTile)?.tile)
+      moments[layer.path] = InputMoments(for: layer.structure)
     }
     var inputs: [String: MLXArray] = [:]
     var outputs: [String: MLXArray] = [:]
@@ -48,10 +46,13 @@ struct LayerFitter {
     }
     for layer in layers {
       guard let linear = dense[layer.path], let moments = moments[layer.path] else { continue }
-      let target = try moments.target(weight: linear.weight)
+      // Where no input ever comes, as in an unused pooler, all that is known is the weight.
+      let target =
+        moments.isEmpty
+        ? FitTarget(weight: linear.weight) : try moments.target(weight: linear.weight)
       let parameters = try layer.structure.fit(target)
-      let bias = moments.bias(for: layer.structure, parameters)
-      try eval(Array(parameters.values) + [bias])
+      let bias = moments.isEmpty ? linear.bias : try moments.bias(parameters)
+      try eval(Array(parameters.values) + [bias].compactMap(\.self))
       let fitted = try StructuredLinear(layer.structure, parameters: parameters, bias: bias)
       try converted.update(modules: [(key: layer.path, value: fitted as Module)])
       try progress()

@@ -11,8 +11,9 @@ public struct LayerReport: Codable, Hashable, Sendable {
   public var inputs: Int
   /// N.
   public var outputs: Int
-  /// ‖ŷ − y‖ / ‖y‖ on held-out inputs of the original model, right after the fit.
-  public var error: Double
+  /// ‖ŷ − y‖ / ‖y‖ on held-out inputs of the original model, right after the fit; `nil` if the texts
+  /// never reach the layer.
+  public var error: Double?
   /// Numbers stored, without the bias.
   public var parameters: Int
   /// Multiply-adds a row, everything counted.

@@ -102,7 +102,7 @@ extension ConversionReport {
     page.heading("Layers")
     page.charts([
       .bars(
-        "Relative output error after the fit", layers.map { ($0.path, $0.spec, $0.error) },
+        "Relative output error after the fit", layers.map { ($0.path, $0.spec, $0.error ?? .nan) },
         axis: "‖ŷ − y‖ / ‖y‖"),
       .bars(
         "Multiply-adds a row",
@@ -124,7 +124,8 @@ extension ConversionReport {
       ],
       layers.map {
         [
-          $0.path, $0.spec, "\($0.outputs) × \($0.inputs)", decimal($0.error), "\($0.parameters)",
+          $0.path, $0.spec, "\($0.outputs) × \($0.inputs)", $0.error.map { decimal($0) } ?? "–",
+          "\($0.parameters)",
           decimal(Double($0.parameters) / Double($0.denseParameters), places: 2),
           "\(Int($0.multiplyAdds.rounded()))",
           decimal($0.multiplyAdds / Double($0.denseParameters), places: 2),

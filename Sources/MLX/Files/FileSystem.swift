@@ -20,6 +20,25 @@ package enum FileSystem {
     }
   }
 
+  /// Throws, before long work, if nothing can be made in a folder.
+  ///
+  /// Not every file system says so by its permissions: writing may fail all the same.
+  package static func checkWritable(_ folder: URL) throws {
+    let path = folder.absoluteURL.path(percentEncoded: false)
+    guard access("\(path)/.", W_OK | X_OK) == 0 else { throw FileError.last("write to", path) }
+  }
+
+  /// Throws, before long work, if a folder, and those above it, cannot be made.
+  package static func checkMakeable(_ folder: URL) throws {
+    var existing = folder.absoluteURL.deletingLastPathComponent()
+    while access(existing.path(percentEncoded: false), F_OK) != 0,
+      existing.pathComponents.count > 1
+    {
+      existing.deleteLastPathComponent()
+    }
+    try checkWritable(existing)
+  }
+
   /// Copies a file, a piece at a time.
   package static func copy(_ source: URL, to url: URL) throws {
     let path = source.path(percentEncoded: false)

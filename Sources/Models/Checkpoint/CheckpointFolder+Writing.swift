@@ -3,7 +3,7 @@ import MLX
 
 extension CheckpointFolder {
   /// Throws if a checkpoint made from this one cannot go to a place: something is there and is not
-  /// to be replaced, or one folder would lie inside the other.
+  /// to be replaced, one folder would lie inside the other, or nothing can be written there.
   ///
   /// Ask before the work, not only after it.
   public func checkTarget(_ target: URL, replacingExisting: Bool) throws {
@@ -15,6 +15,7 @@ extension CheckpointFolder {
     guard replacingExisting || !FileManager.default.fileExists(atPath: targetPath) else {
       throw CheckpointError.targetExists(path: targetPath)
     }
+    try FileSystem.checkMakeable(URL(filePath: targetPath))
   }
 
   /// Writes a checkpoint with other tensors and the other files of this one.

@@ -1,0 +1,86 @@
+import Foundation
+import Models
+import TestSupport
+import Testing
+
+/// The built command, run as a user runs it.
+enum Tool {
+  /// How a run ended and what it wrote.
+  struct Result {
+    var status: Int32
+    var wasKilled: Bool
+    var output: String
+    var errors: String
+
+    /// The error lines beside progress.
+    var sentences: [Substring] {
+      errors.split(separator: "\n").filter { !$0.contains("%") }
+    }
+  }
+
+  static let hasTokenizers =
+    (try? PythonInterpreter.find().folder(ofPackage: "tokenizers")) != nil
+  static let missing: Comment = "the Python package tokenizers is not installed"
+
+  /// The program beside the one that runs the tests.
+  private static let program = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+    .deletingLastPathComponent().appending(path: "tessera")
+
+  /// Runs the command; with `interruptAt`, sends SIGINT once its errors have that text.
+  static func run(
+    _ arguments: [String], interruptAt mark: String? = nil, limit: Duration = .seconds(60)
+  ) throws -> Result {
+    try withTemporaryFolder { folder in
+      let files = ["output", "errors"].map { folder.appending(path: $0) }
+      for file in files { try Data().write(to: file) }
+      let process = Process()
+      process.executableURL = program
+      process.arguments = arguments
+      process.standardInput = FileHandle.nullDevice
+      process.standardOutput = try FileHandle(forWritingTo: files[0])
+      process.standardError = try FileHandle(forWritingTo: files[1])
+      func text(_ index: Int) throws -> String {
+        String(decoding: try Data(contentsOf: files[index]), as: UTF8.self)
+      }
+      try process.run()
+      let end = ContinuousClock.now + limit
+      var isAwaited = mark != nil
+      while process.isRunning {
+        if isAwaited, let mark, try text(1).contains(mark) {
+          process.interrupt()
+          isAwaited = false
+        }
+        if ContinuousClock.now > end {
+          kill(process.processIdentifier, SIGKILL)
+          Issue.record("\(arguments.first ?? "") took longer than \(limit)")
+        }
+        Thread.sleep(forTimeInterval: 0.005)
+      }
+      return Result(
+        status: process.terminationStatus, wasKilled: process.terminationReason != .exit,
+        output: try text(0), errors: try text(1))
+    }
+  }
+}
+
+/// Runs the body with a folder that holds a copy of the small model as `model` and texts, one a
+/// line, as `texts.txt`.
+func withModel<Result>(_ body: (URL) throws -> Result) throws -> Result {
+  try withTemporaryFolder { folder in
+    try FileManager.default.copyItem(
+      at: SmallModel.folder, to: folder.appending(path: "model"))
+    try Data(SmallModel.sentences.joined(separator: "\n").utf8)
+      .write(to: folder.appending(path: "texts.txt"))
+    return try body(folder)
+  }
+}
+
+extension URL {
+  /// The path of a file in this folder.
+  func file(_ name: String) -> String { appending(path: name).path(percentEncoded: false) }
+
+  /// The names in this folder, hidden ones too.
+  var names: [String] {
+    get throws { try FileManager.default.contentsOfDirectory(atPath: path).sorted() }
+  }
+}

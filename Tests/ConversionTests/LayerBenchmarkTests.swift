@@ -1,0 +1,88 @@
+import Foundation
+import MLX
+import Operators
+import TestSupport
+import Testing
+
+@testable import Conversion
+
+@Suite struct LayerBenchmarkTests {
+  /// Those of no machine: what is tested is the arithmetic.
+  private let ceilings = Ceilings(operations: 4e12, bytes: 2e11)
+
+  private func benchmark(
+    _ specs: [String], dtype: DType = .float32, backward: Bool = false
+  ) throws -> LayerBenchmark {
+    try LayerBenchmark.run(
+      rows: 8, inputs: 16, outputs: 12, specs: specs.map { try OperatorSpec(parsing: $0) },
+      dtype: dtype, backward: backward, seed: 0
+    ) { ceilings }
+  }
+
+  @Test(arguments: [false, true])
+  func figuresFitTogether(backward: Bool) throws {
+    let specs = ["lowrank:rank=2", "2:4", "stl:rank=24", "btt:rank=1"]
+    let result = try benchmark(specs, backward: backward)
+    #expect(result.rows.map(\.name) == ["dense"] + specs)
+    #expect(result.shape == [8, 16, 12] && result.dtype == "float32")
+    #expect(result.backward == backward)
+    #expect(result.matrixTeraflops == 4 && result.copyGigabytes == 200)
+    let passes = backward ? 3.0 : 1
+    for (row, spec) in zip(result.rows, ["dense"] + specs) {
+      let cost = try OperatorSpec(parsing: spec).makeOperator(inputs: 16, outputs: 12).cost
+      #expect(row.multiplyAdds == cost.multiplyAdds && row.parameters == cost.parameters)
+      let seconds = row.timing.median / 1e3
+      let operations = 2 * cost.multiplyAdds * 8 * passes
+      let bytes = passes * cost.bytes(rows: 8, inputs: 16, outputs: 12, elementSize: 4)
+      expectClose(
+        [
+          row.ratio, row.nominalTeraflops, row.effectiveTeraflops,
+          row.shareOfLimit,
+        ],
+        [
+          result.rows[0].timing.median / row.timing.median, operations / seconds / 1e12,
+          2 * 8 * 16 * 12 * passes / seconds / 1e12,
+          Swift.max(operations / 4e12, bytes / 2e11) / seconds,
+        ], .relative(1e-9))
+      #expect(row.timing.quartiles.contains(row.timing.median) && seconds > 0)
+      #expect(result.table.contains(spec))
+    }
+    #expect(result.rows[0].ratio == 1)
+    let data = try JSONEncoder().encode(result)
+    #expect(try JSONDecoder().decode(LayerBenchmark.self, from: data).rows.count == 5)
+  }
+
+  @Test func theDenseLayerIsMeasuredOnce() throws {
+    #expect(try benchmark(["dense", "2:4", "dense"]).rows.map(\.name) == ["dense", "2:4"])
+    #expect(try benchmark([], dtype: .bfloat16).dtype == "bfloat16")
+  }
+
+  @Test func aSpecThatDoesNotFitIsRefused() {
+    #expect(throws: SpecError.self) { try benchmark(["lowrank:rank=13"]) }
+  }
+
+  // MARK: - Timing
+
+  @Test func mediansAndQuartilesAreOfTheSortedTimes() {
+    let timing = Timing([0.5, 0.1, 0.4, 0.2, 0.3])
+    #expect(timing.seconds == [0.1, 0.2, 0.3, 0.4, 0.5])
+    #expect(timing.median == 300 && timing.quartiles == 200...400)
+    #expect(Timing([0.25]).median == 250)
+  }
+
+  @Test func jobsTakeTurns() throws {
+    var order: [Int] = []
+    let timings = try measure(
+      (0..<3).map { job in
+        {
+          order.append(job)
+          return [MLXArray(job)]
+        }
+      }, repetitions: 4, seconds: 0)
+    #expect(timings.map(\.seconds.count) == [4, 4, 4])
+    #expect(order.suffix(12) == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2])
+    #expect(throws: MLXError("a cause")) {
+      try measure([{ [MLXArray(failure: MLXError("a cause"))] }])
+    }
+  }
+}

@@ -1,0 +1,138 @@
+import Layers
+import MLX
+import MLXNN
+import Models
+import Operators
+import OrderedCollections
+import TestSupport
+import Testing
+
+@testable import Conversion
+
+@Suite struct LayerFitterTests {
+  // MARK: - Observation
+
+  @Test func observersSeeInputsAndOutputsAndLeaveNoTrace() throws {
+    let model = try BERTCheckpoint(folder: CheckpointFolder(url: SmallModel.folder)).model
+    let tokens = MLXArray([2, 40, 50, 3] as [Int32], [1, 4])
+    let before = model.hiddenStates(tokens: tokens)
+    let paths = ["encoder.layer.1.intermediate.dense", "encoder.layer.0.attention.self.query"]
+    var seen: [String: (x: MLXArray, y: MLXArray)] = [:]
+    let during = try observing(model, layers: paths) { path, x, y in
+      seen[path] = (x, y)
+    } during: {
+      model.hiddenStates(tokens: tokens)
+    }
+    try expectClose(during, before, .absolute(0))
+    #expect(Set(seen.keys) == Set(paths))
+    let modules = model.namedModules()
+    for path in paths {
+      let (x, y) = try #require(seen[path])
+      let layer = try #require(modules[path] as? Linear)
+      #expect(x.shape == [1, 4, 39] && y.shape == [1, 4, layer.outputDimensions])
+      try expectClose(y, layer(x), .roundings(8, of: .float32))
+    }
+  }
+
+  @Test func theModelIsRestoredWhenTheBodyThrows() throws {
+    struct Stop: Error {}
+    let model = try BERTCheckpoint(folder: CheckpointFolder(url: SmallModel.folder)).model
+    let path = "encoder.layer.0.attention.self.query"
+    #expect(throws: Stop.self) {
+      try observing(model, layers: [path], { _, _, _ in }, during: { throw Stop() })
+    }
+    #expect(model.namedModules()[path] is Linear)
+    let error = try #require(throws: ConversionError.self) {
+      try observing(model, layers: ["no.such.layer"], { _, _, _ in }, during: {})
+    }
+    #expect(error.description.contains("no.such.layer"))
+  }
+
+  // MARK: - Fits
+
+  @Test(arguments: ["lowrank:rank=39", "stl:rank=49", "btt:rank=7"])
+  func aLosslessStructureKeepsTheModel(_ spec: String) throws {
+    let pair = try Pair(spec)
+    try pair.fit()
+    let layers = pair.converted.model.namedModules().values.filter { $0 is StructuredLinear }
+    #expect(layers.count == 12 && pair.plan.layers.count == 12)
+    let fidelity = try pair.fidelity()
+    #expect(fidelity.worstCosine >= 1 - 1e-5, "\(fidelity)")
+    let errors = try pair.errors(pair.heldOut, layers: pair.plan.layers)
+    #expect(errors.count == 12 && errors.values.allSatisfy { $0 <= 1e-2 }, "\(errors)")
+  }
+
+  /// Layers of the first block get the same inputs whatever becomes of the others, and keep their
+  /// dense neighbours until all are fitted: their errors can be compared one by one.
+  @Test(arguments: [
+    "lowrank:rank=8", "btt:rank=2", "monarch:blocks=3", "kronecker", "tt:rank=3", "2:4",
+    "stl:rank=24", "stl:rank=24,rows=batch", "stl:rank=24,rows=flat",
+  ])
+  func fitsOnRealInputsAreBetterThanPlainOnes(_ spec: String) throws {
+    let pair = try Pair(spec, layers: ["encoder.layer.0.*"])
+    let layers = pair.plan.layers
+    var plain: [(key: String, value: Module)] = []
+    for (path, layer) in try unaryLayers(of: pair.original.model, at: layers.map(\.path)) {
+      let dense = try #require(layer as? Linear)
+      let structure = try #require(layers.first { $0.path == path }).structure
+      let parameters = try structure.fit(FitTarget(weight: dense.weight))
+      plain.append(
+        (path, try StructuredLinear(structure, parameters: parameters, bias: dense.bias)))
+    }
+    try pair.converted.model.update(modules: plain)
+    let before = try pair.errors(pair.training, layers: layers)
+    let fresh = try Pair(spec, layers: ["encoder.layer.0.*"])
+    try fresh.fit()
+    let after = try fresh.errors(fresh.training, layers: layers)
+    #expect(before.count == 6 && after.count == 6)
+    for (path, error) in before {
+      // The figures are of float32 sums; a ridge keeps the fit a little off the optimum.
+      let fitted = try #require(after[path])
+      #expect(fitted <= error * 1.02, "\(path): \(fitted), plain \(error)")
+    }
+    let (a, b) = (after.values.reduce(0, +), before.values.reduce(0, +))
+    #expect(a < 0.98 * b, "\(a), plain \(b)")
+  }
+
+  @Test func aLayerWithoutInputsIsFittedToItsWeight() throws {
+    let pair = try Pair("lowrank:rank=39", layers: ["pooler.dense"])
+    let dense = try #require(pair.original.model.namedModules()["pooler.dense"] as? Linear)
+    try pair.fit()
+    let layer = try #require(
+      pair.converted.model.namedModules()["pooler.dense"] as? StructuredLinear)
+    let back = try #require(layer.densified())
+    try expectClose(back.weight, dense.weight, .relative(1e-4))
+    try expectClose(#require(layer.bias), #require(dense.bias), .absolute(0))
+    #expect(try pair.errors(pair.heldOut, layers: pair.plan.layers).isEmpty)
+  }
+
+  @Test func laterBlocksSeeWhatEarlierOnesLost() throws {
+    let pair = try Pair("lowrank:rank=4")
+    try pair.fit()
+    // Fitted to the original's inputs instead, block by block.
+    let blind = try Pair("lowrank:rank=4")
+    for group in blind.plan.groups {
+      let alone = try Pair("lowrank:rank=4")
+      try LayerFitter(
+        original: alone.original.model, converted: alone.converted.model,
+        batches: alone.training.batches
+      ).fit(group) {}
+      let modules = alone.converted.model.namedModules()
+      try blind.converted.model.update(
+        modules: group.compactMap { layer in
+          modules[layer.path].map { (key: layer.path, value: $0) }
+        })
+    }
+    func error(_ pair: Pair) throws -> Double {
+      let states = try [pair.converted, pair.original].map { encoder in
+        try concatenated(
+          pair.training.map { batch in
+            encoder.model.hiddenStates(tokens: batch.array).reshaped([-1, 39])
+          }, axis: 0)
+      }
+      return try relativeError(states[0], states[1])
+    }
+    let (seeing, unseeing) = (try error(pair), try error(blind))
+    #expect(seeing < unseeing, "\(seeing), without \(unseeing)")
+  }
+}
