@@ -134,6 +134,7 @@ def measure(shape, rank, layers, limits):
         layer.planes.normal_()
         packed = layer.pack(torch, weight)
         tag = "" if columns == 256 else f" n{columns}"
+        race.add("ours, one launch" + tag, lambda i, l=layer, p=packed: l.whole(xs[i], encoder, p, decoder, None, ys[i]), sets)
         race.add("ours" + tag, lambda i, l=layer, p=packed: l.forward(xs[i], encoder, p, decoder, None, ys[i]), sets)
         if options.groups:
             n_blocks = ceil_div(layer.n_tiles, columns)
@@ -145,14 +146,8 @@ def measure(shape, rank, layers, limits):
                 layer.group = group
                 def run(i, l=layer, p=packed, g=group):
                     l.group = g
-                    l.clear()
-                    l.fused(p, decoder, None, ys[i])
-                race.add(f"fused{tag} g{group[0]}x{group[1]}", run, sets)
-                def run_products(i, l=layer, p=packed, g=group):
-                    l.group = g
-                    l.clear()
-                    l.products_only(p)
-                race.add(f"products{tag} g{group[0]}x{group[1]}", run_products)
+                    l.whole(xs[i], encoder, p, decoder, None, ys[i])
+                race.add(f"one launch{tag} g{group[0]}x{group[1]}", run, sets)
             layer.group = chosen
         if options.parts:
             race.add("encode" + tag, lambda i, l=layer: l.encode(xs[i], encoder), sets)
@@ -164,7 +159,6 @@ def measure(shape, rank, layers, limits):
                 l.clear()
                 l.fused(p, decoder, None, ys[i])
             race.add("fused" + tag, fused_run, sets)
-            race.add("decode" + tag, lambda i, l=layer: l.decode(decoder, None, ys[i]), sets)
         if options.backward:
             dw = torch.empty_like(weight)
             dxs = [torch.empty_like(v) for v in xs]

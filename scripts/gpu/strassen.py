@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from nvrtc import ELEMENTS, Kernel
 
-PRODUCT_THREADS, PRODUCT_SHARED, FUSED_SHARED = 384, 198656, 231424
+PRODUCT_THREADS, PRODUCT_SHARED = 384, 198656
+FUSED_THREADS, FUSED_SHARED = 512, 231424
 ACTIVATIONS = {"none": 0, "gelu": 1, "gelu_tanh": 2, "silu": 3}
 
 
@@ -84,9 +85,10 @@ class StrassenTile:
         self.encode_kernel = self.kernel("StrassenEncode.cu", "encode", RANK=rank)
         self.pack_kernel = self.kernel("PackPlanes.cu", "pack")
         self.clear_kernel = Kernel("Clear.cu", "clear_counters")
-        self.decode_kernel = self.kernel("StrassenDecode.cu", "decode", RANK=rank, ACTIVATION=ACTIVATIONS[activation],
-                                         TILE_COLUMNS=tile_columns)
+        self.encode_rows_kernel = self.kernel("StrassenEncode.cu", "encode_rows", RANK=rank, PLANES=1)
+        self.decode_kernel = self.kernel("StrassenDecode.cu", "decode", RANK=rank, ACTIVATION=ACTIVATIONS[activation])
         self.fused_kernel = self.products("fused", OUTPUT=2, ACTIVATION=ACTIVATIONS[activation])
+        self.whole_kernel = self.products("whole", OUTPUT=2, ACTIVATION=ACTIVATIONS[activation], ENCODE=1)
         self.fragment_kernel = self.products("fragments", OUTPUT=0)
         self.rows_kernel = self.products("rows", OUTPUT=1)
         if backward:
@@ -120,7 +122,7 @@ class StrassenTile:
         self.blocks = 2 * self.m_pairs * n_blocks
         self.planes = poison(self.rank, self.padded_rows, self.k_columns * self.block_columns)
         self.fragments = poison(self.blocks, self.rank, 128, self.tile_columns)
-        self.counters = torch.zeros(4 + self.blocks, device="cuda", dtype=torch.int32)
+        self.counters = torch.zeros(4 + 2 * self.m_pairs + self.blocks, device="cuda", dtype=torch.int32)
         self.sms = torch.cuda.get_device_properties(0).multi_processor_count
         if self.backward:
             self.output_planes = poison(self.rank, self.padded_rows, self.n_columns * self.block_columns)
@@ -162,7 +164,7 @@ class StrassenTile:
     def fused(self, packed, basis, bias, y):
         """Products and decode in one launch."""
         schedule = self.forward_schedule()
-        self.fused_kernel(self.grid(*schedule[:2]), PRODUCT_THREADS, self.planes, packed, basis,
+        self.fused_kernel(self.grid(*schedule[:2]), FUSED_THREADS, self.planes, packed, basis,
                           basis if bias is None else bias, self.counters, self.fragments, y, *self.rows.arguments,
                           self.rows.tile_rows, self.N, y.stride(0), bias is not None, *schedule)
 
@@ -176,17 +178,35 @@ class StrassenTile:
         self.rows_kernel(self.grid(*schedule[:2]), PRODUCT_THREADS, self.planes, packed, self.counters, result,
                          self.rows.tile_rows, self.n_tiles, *schedule)
 
-    def decode(self, basis, bias, y):
-        n_blocks = ceil_div(self.n_tiles, self.tile_columns)
-        m_blocks = 2 * self.m_pairs
-        self.decode_kernel(ceil_div(m_blocks * n_blocks * 32, 8), 256, self.fragments, basis,
-                           basis if bias is None else bias, y, *self.rows.arguments, self.rows.tile_rows, self.N,
-                           y.stride(0), bias is not None, m_blocks, n_blocks, 0)
-
     def forward(self, x, encoder, packed, decoder, bias, y):
+        """Two launches: the planes are there for other layers that read x."""
         self.clear()
         self.encode(x, encoder)
         self.fused(packed, decoder, bias, y)
+
+    def whole(self, x, encoder, packed, decoder, bias, y):
+        """One launch, the encode beside the products."""
+        self.clear()
+        schedule = self.forward_schedule()
+        self.whole_kernel(self.grid(*schedule[:2]), FUSED_THREADS, x, encoder, packed, decoder,
+                          decoder if bias is None else bias, self.counters, self.planes, self.fragments, y,
+                          *self.rows.arguments, self.rows.tile_rows, self.K, x.stride(0), self.N, y.stride(0),
+                          bias is not None, *schedule)
+
+    def portable(self, torch, x, encoder, weight, decoder, bias, y):
+        """Without the Hopper products: row-major planes around the framework's batched product."""
+        unit = 16 // self.bytes
+        g = self.rows.tile_rows
+        k_pitch, n_pitch = round_up(self.k_tiles, unit), round_up(self.n_tiles, unit)
+        planes = torch.full((self.rank, g, k_pitch), float("nan"), device="cuda", dtype=x.dtype)
+        self.encode_rows_kernel((ceil_div(k_pitch, 2 * self.block_columns), ceil_div(g, 8)), 256, x, encoder, planes,
+                                *self.rows.arguments, g, self.K, x.stride(0), g, ceil_div(k_pitch, self.block_columns),
+                                k_pitch)
+        padded = torch.nn.functional.pad(weight, (0, k_pitch - self.k_tiles, 0, n_pitch - self.n_tiles))
+        products = torch.bmm(planes, padded.transpose(1, 2))
+        self.decode_kernel((ceil_div(n_pitch, 8 * unit), ceil_div(g, 8)), 256, products, decoder,
+                           decoder if bias is None else bias, y, *self.rows.arguments, g, self.N, y.stride(0),
+                           bias is not None, n_pitch)
 
     def input_gradient(self, packed, encoder, dx):
         """dX from the encoded output gradient in `output_planes`."""
@@ -194,7 +214,7 @@ class StrassenTile:
         schedule = [self.m_pairs, n_blocks, ceil_div(self.n_tiles, self.block_columns),
                     *self.strides(self.padded_rows, self.n_columns, False),
                     *self.strides(self.n_padded, self.k_columns, True), *self.choose_group_for(n_blocks)]
-        self.input_kernel(self.grid(self.m_pairs, n_blocks), PRODUCT_THREADS, self.output_planes, packed, encoder,
+        self.input_kernel(self.grid(self.m_pairs, n_blocks), FUSED_THREADS, self.output_planes, packed, encoder,
                           encoder, self.counters, self.fragments, dx, *self.rows.arguments, self.rows.tile_rows, self.K,
                           dx.stride(0), False, *schedule)
 

@@ -76,10 +76,10 @@ template <int pending>
 __device__ __forceinline__ void asyncWait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
 }
-__device__ __forceinline__ uint4 loadFromShared(u32 address) {
-  uint4 v;
-  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(address) : "memory");
-  return v;
+__device__ __forceinline__ u32 loadWord(u32 address) {
+  u32 word;
+  asm volatile("ld.shared.u32 %0, [%1];" : "=r"(word) : "r"(address) : "memory");
+  return word;
 }
 
 __device__ __forceinline__ u32 clusterRank() {
@@ -94,6 +94,9 @@ __device__ __forceinline__ void clusterSync() {
 
 /// Makes initialised barriers visible to the cluster and to the copy engine.
 __device__ __forceinline__ void fenceBarrierInit() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+
+/// Orders ordinary accesses of this thread and those of the copy engine to the same data.
+__device__ __forceinline__ void fenceAsync() { asm volatile("fence.proxy.async;" ::: "memory"); }
 
 template <int registers>
 __device__ __forceinline__ void registersIncrease() {

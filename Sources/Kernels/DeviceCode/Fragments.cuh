@@ -9,12 +9,17 @@
 // the chunk holds columns 8 i + 2 q and 8 i + 2 q + 1 of its window, i = 0 ..< 4 (0 ..< 2). So a warp's store and a warp's load
 // are both contiguous, and neither needs shared memory.
 #pragma once
-#include "StrassenDecode.cuh"
+#include "Element.cuh"
+
+#ifndef TESSERA_RANK
+#define TESSERA_RANK 16
+#endif
 
 #ifndef TESSERA_TILE_COLUMNS
 #define TESSERA_TILE_COLUMNS 256
 #endif
 
+constexpr int rank = TESSERA_RANK;
 constexpr int tileColumns = TESSERA_TILE_COLUMNS;
 constexpr int tileRowsPerBlock = 128;
 constexpr int stripsPerBlock = 8;
@@ -23,38 +28,6 @@ constexpr int windows = tileColumns / windowColumns;
 constexpr int windowElements = 32 * vectorLength;
 constexpr int stripElements = 16 * tileColumns;
 
-/// Windows that a warp decodes in one go, and the number of such pieces in a strip and in a block.
-constexpr int piecesPerStrip = 4;
-constexpr int piecesPerBlock = stripsPerBlock * piecesPerStrip;
-constexpr int windowsPerPiece = 2 * windows / piecesPerStrip;
-
 __device__ __forceinline__ i64 fragmentOffset(int block, int strip, int plane) {
   return (((i64)block * stripsPerBlock + strip) * rank + plane) * stripElements;
 }
-
-/// One piece of block (m, n): four windows of a strip, for one warp. A step covers eight lanes' chunks of all planes: two rows of
-/// a window.
-struct Piece {
-  const Storage* source;
-  int firstRow, firstTile;
-  int rows[4];  // the lane's source row in each of the four steps of a window
-
-  static constexpr int steps = windowsPerPiece * 4;
-  static_assert(windows % windowsPerPiece == 0, "the rows of a piece lie in one half");
-
-  __device__ __forceinline__ Piece(
-      const Storage* fragments, const Output& output, int m, int n, int nBlocks, int piece, int lane) {
-    const int strip = piece / piecesPerStrip, g = lane >> 2;
-    const int window = piece % piecesPerStrip * windowsPerPiece;
-    source = fragments + fragmentOffset(m * nBlocks + n, strip, 0) + window * windowElements + g * vectorLength;
-    firstRow = m * tileRowsPerBlock + strip * 16;
-    firstTile = n * tileColumns + window % windows * windowColumns + 2 * (g & 3);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int tileRow = firstRow + window / windows * 8 + 2 * i + (g >> 2);
-      rows[i] = tileRow < output.tileRows ? output.map.row(tileRow, lane & 3) : -1;
-    }
-  }
-
-  __device__ __forceinline__ const Storage* chunk(int step) const { return source + step * 8 * vectorLength; }
-};

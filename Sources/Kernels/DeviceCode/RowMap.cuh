@@ -15,12 +15,19 @@
 struct RowMap {
   int inner, outerStride, innerStride, subStride, limitOuter, limitInner, limit;
 
-  /// The source row of row `a` of tile row `g`, or -1 where there is none.
-  __device__ __forceinline__ int row(int g, int a) const {
+  /// The source row of row 0 of tile row `g`, and how many of its rows 0 ..< 4 are present (may be negative or above 4).
+  __device__ __forceinline__ int first(int g, int& present) const {
     const int outer = g / inner;
     const int i = g - outer * inner;
-    const bool present = outer * limitOuter + i * limitInner + a < limit;
-    return present ? outer * outerStride + i * innerStride + a * subStride : -1;
+    present = limit - outer * limitOuter - i * limitInner;
+    return outer * outerStride + i * innerStride;
+  }
+
+  /// The source row of row `a` of tile row `g`, or -1 where there is none.
+  __device__ __forceinline__ int row(int g, int a) const {
+    int present;
+    const int row = first(g, present);
+    return a < present ? row + a * subStride : -1;
   }
 };
 

@@ -121,17 +121,17 @@ extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
       for (int c = 0; c < 4; ++c) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) d[c][i] = 0.0f;
+        u32 b[2][fragmentWordsB];
 #pragma unroll
         for (int s = 0; s < 2; ++s) {
-          u32 b[fragmentWordsB];
 #if TESSERA_ELEMENT == 2
-          b[0] = Element::round(__uint_as_float(words[group][4 * c + 2 * s]));
-          b[1] = Element::round(__uint_as_float(words[group][4 * c + 2 * s + 1]));
+          b[s][0] = Element::round(__uint_as_float(words[group][4 * c + 2 * s]));
+          b[s][1] = Element::round(__uint_as_float(words[group][4 * c + 2 * s + 1]));
 #else
-          b[0] = words[group][2 * c + s];
+          b[s][0] = words[group][2 * c + s];
 #endif
-          multiplyAccumulate(d[c], encoder.words[m][s], b);
         }
+        multiplyAccumulate(d[c], encoder.words[m][0], b[0], encoder.words[m][1], b[1]);
       }
 #pragma unroll
       for (int half = 0; half < 2; ++half) {

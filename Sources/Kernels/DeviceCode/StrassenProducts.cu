@@ -5,27 +5,33 @@
 // A = encoded output gradient, B = encoded activations, both along their rows. float32 (TF32) has no transposed form.
 //
 // What is done with C is fixed at compile time by TESSERA_OUTPUT:
-//   0  fragments (Fragments.cuh), for a decode of its own
-//   1  row major [RANK][rows][columns] elements
-//   2  decoded in this kernel: y = activation(bias + decode(C)), see StrassenDecode.cuh. Fragments pass through `fragments`.
+//   0  fragments (Fragments.cuh) [TESSERA_ENCODE 0]
+//   1  row major [RANK][rows][columns] elements [TESSERA_ENCODE 0]
+//   2  decoded in this kernel: y = activation(bias + decode(C)), DecodeStage.cuh; the fragments remain, for the gradient of the
+//      decoder. With TESSERA_ENCODE 1 the planes A are made in this kernel too, from the rows of x (EncodeStage.cuh).
 //
-//   a, b       blocked planes. Block (i, k) of plane p, i along the rows of op(A), k along the contraction, is block number
-//              p * aPlane + i * aOuter + k * aInner; the same for b. op(A) has 256 * mPairs rows, op(B) TILE_COLUMNS * nBlocks.
-//   counters   4 + 2 * mPairs * nBlocks words, zero before every launch (Clear.cu), private to it
+//   a, b       blocked planes, padding zero. Block (i, k) of plane p, i along the rows of op(A), k along the contraction, is block
+//              number p * aPlane + i * aOuter + k * aInner; the same for b. op(A) has 256 * mPairs rows, op(B)
+//              TILE_COLUMNS * nBlocks. With TESSERA_ENCODE, a is an output, not transposed, of aOuter column blocks.
+//   x          [rows, inputs], row pitch pitchX;  encoder, decoder  [RANK, 16];  bias  [columns], read only if hasBias
+//   y          out [rows, columns], row pitch pitchY; rows that the map (RowMap.cuh) does not name keep their contents
+//   counters   4 + 2 * mPairs * (nBlocks + 1) words, zero before every launch (Clear.cu), private to it
 //   fragments  2 * mPairs * nBlocks * RANK * 128 * TILE_COLUMNS elements; need not be initialised
 //   kBlocks    length of the contraction in blocks, at least 1
-//   groupM, groupN   pairs and block columns in a group: a group's tiles run plane by plane before the next group begins, so
-//              that its operands and fragments stay in the L2 cache and its decode runs beside the next group's products
+//   groupM, groupN   see Schedule.cuh; groupM at most 32
 //
-// Launch: clusters of 2, one block an SM: grid 2 * min(number of SMs / 2, mPairs * nBlocks * RANK); 384 threads, 231424
-// bytes of shared memory with decode, 198656 without. Any grid of at least one cluster is correct: tiles
-// are claimed by ticket, a claimed tile never waits for another, and a decode waits only for tiles that running blocks have
-// claimed, so no schedule of blocks can deadlock. Results do not depend on the schedule: every sum has one fixed order.
+// Launch: clusters of 2, one block an SM: grid 2 * min(number of SMs / 2, mPairs * nBlocks * RANK); with decode 512 threads and
+// 231424 bytes of shared memory, without 384 and 198656. Any grid of at least one cluster is correct, whatever else runs: work
+// is claimed by ticket; a claimed encode waits for nothing, a claimed tile only for encodes and a claimed decode only for tiles
+// that were claimed before it by blocks that run, so nothing can deadlock. Results do not depend on the schedule: every sum has
+// one fixed order.
 //
 // Roles: warp 0 loads (two blocks of a cluster share the B tile: each fetches half and multicasts it), warp 1 publishes finished
-// tiles, warps 2 and 3 decode, warpgroups 1 and 2 multiply (64 x TILE_COLUMNS each) and in the end decode too.
+// tiles, warpgroups 1 and 2 multiply (64 x TILE_COLUMNS each), warpgroup 3 encodes and decodes. 1 and 2 help with the first
+// encodes and the last decodes.
 #include "Async.cuh"
-#include "Fragments.cuh"
+#include "EncodeStage.cuh"
+#include "Schedule.cuh"
 #include "Warpgroup.cuh"
 
 #ifndef TESSERA_KERNEL
@@ -33,6 +39,9 @@
 #endif
 #ifndef TESSERA_OUTPUT
 #define TESSERA_OUTPUT 2
+#endif
+#ifndef TESSERA_ENCODE
+#define TESSERA_ENCODE 0
 #endif
 #ifndef TESSERA_TRANSPOSED_A
 #define TESSERA_TRANSPOSED_A 0
@@ -42,41 +51,17 @@
 #endif
 
 constexpr bool transposedA = TESSERA_TRANSPOSED_A, transposedB = TESSERA_TRANSPOSED_B;
-constexpr bool decodes = TESSERA_OUTPUT == 2;
-constexpr int threads = 384;
-// 168 a thread at the start; the accumulators need 128 and more in warpgroups 1 and 2.
-constexpr int loaderRegisters = decodes ? 152 : 56;
-constexpr int consumerRegisters = decodes ? 176 : 224;
+constexpr bool encodes = TESSERA_ENCODE, decodes = TESSERA_OUTPUT == 2;
+constexpr int threads = decodes ? 512 : 384;
+// Registers a thread by role; 65536 in all. They begin with 128 (168 without decode).
+constexpr int loaderRegisters = 56;
+constexpr int consumerRegisters = decodes ? 168 : 224;
+[[maybe_unused]] constexpr int sideRegisters = 120;
 
 constexpr int blocksA = tileRowsPerBlock / blockRows, blocksB = tileColumns / blockRows;
 static_assert(blocksB % 2 == 0, "each block of a cluster fetches half of the B tile");
 constexpr int stageBytes = (blocksA + blocksB) * blockBytes;
 constexpr int stages = 196608 / stageBytes;
-
-struct Schedule {
-  int mPairs, nBlocks, groupM, groupN;
-
-  struct Place {
-    int m, n, index;
-  };
-
-  /// Splits a ticket into a group and a position in it; `items` tickets for each pair of output blocks. With `outer`, the index
-  /// of the item varies slowest inside a group (planes of a group's tiles), otherwise fastest.
-  __device__ __forceinline__ Place place(int ticket, int items, bool outer) const {
-    const int perRow = groupM * nBlocks * items;
-    const int groupRow = ticket / perRow;
-    int rest = ticket - groupRow * perRow;
-    const int height = min(groupM, mPairs - groupRow * groupM);
-    const int perGroup = height * groupN * items;
-    const int groupColumn = rest / perGroup;
-    rest -= groupColumn * perGroup;
-    const int width = min(groupN, nBlocks - groupColumn * groupN);
-    const int cells = height * width;
-    const int index = outer ? rest / cells : rest % items;
-    const int cell = outer ? rest - index * cells : rest / items;
-    return {groupRow * groupM + cell % height, groupColumn * groupN + cell / height, index};
-  }
-};
 
 struct Control {
   u64 full[stages], empty[stages];
@@ -87,71 +72,66 @@ struct Control {
   int storedBlock[2];
 };
 
-// A decoding warp keeps copies of fragments in flight through a ring of steps in shared memory, in which every lane reads only
-// what it asked for itself. Warps 2 and 3 have rings of their own; the multipliers reuse the stages once these are idle.
-constexpr int decodingWarps = decodes ? 2 : 0;
-constexpr int ringBytes = 16384;
-constexpr int stepBytes = rankSteps * 1024;
-constexpr int ringSteps = ringBytes / stepBytes;
-static_assert(!decodes || ringSteps >= 2, "ranks up to 64");
-static_assert(1024 + stages * stageBytes + sizeof(Control) + decodingWarps * ringBytes <= 231424, "see the launch");
+// Behind the stages: the rings of warpgroup 3, the bases, the barriers. The multipliers, when they decode in the end, have their
+// rings in the stages, which are idle then.
+constexpr int ringsOffset = stages * stageBytes;
+constexpr int decoderOffset = ringsOffset + (decodes ? 4 * ringBytes : 0);
+constexpr int encoderOffset = decoderOffset + (decodes ? basisBytes : 0);
+constexpr int controlOffset = encoderOffset + (encodes ? basisBytes : 0);
+static_assert(1024 + controlOffset + sizeof(Control) <= (decodes ? 231424 : 198656), "see the launch");
 
-/// Decodes pieces by ticket until none is left; called by whole warps, each with its ring.
-__device__ __forceinline__ void decodePieces(
-    const Storage* fragments, const Storage* basis, const Output& output, int* counters, const Schedule& schedule, u32 ring) {
-  const int lane = threadIdx.x & 31, q = lane & 3;
-  const int total = schedule.mPairs * schedule.nBlocks * 2 * piecesPerBlock;
-  Decoder decoder;
-  decoder.load(basis, lane);
-  ring += lane * 16;
+#if TESSERA_OUTPUT == 2
+/// Side work by ticket until none is left; called by whole warps. `base` is the start of shared memory, `ring` the warp's ring.
+__device__ __forceinline__ void sideWork(
+    const Input& input, Storage* planes, int columnBlocks, const Storage* fragments, const Output& output, int* counters,
+    const Schedule& schedule, u32 base, u32 ring) {
+  const int lane = threadIdx.x & 31;
+  const int items = encodeItems(columnBlocks);
+  const int firstEncoded = min(schedule.groupM, schedule.mPairs) * 2;
+  int* encoded = counters + 4;
+  const int* finished = counters + 4 + 2 * schedule.mPairs;
   int next = lane == 0 ? atomicAdd(counters + 1, 1) : 0;
   while (true) {
     const int ticket = __shfl_sync(~0u, next, 0);
-    if (ticket >= total) return;
+    bool encode;
+    const int work = schedule.side(ticket, encodes ? 2 * items : 0, schedule.nBlocks * 2 * piecesPerBlock, encode);
+    if (work < 0) return;
     if (lane == 0) next = atomicAdd(counters + 1, 1);
-    const Schedule::Place place = schedule.place(ticket, 2 * piecesPerBlock, false);
-    const int m = 2 * place.m + place.index / piecesPerBlock;
-    const Piece piece(fragments, output, m, place.n, schedule.nBlocks, place.index % piecesPerBlock, lane);
-    if (piece.firstRow >= output.tileRows) continue;
-    if (lane == 0) awaitCount(counters + 4 + m * schedule.nBlocks + place.n, rank);
-    __syncwarp();
-
-    // Slots of the ring: `ahead` is the next to fill, `slot` the next to read.
-    int requested = 0;
-    u32 ahead = ring, slot = ring;
-    const auto request = [&] {
-      if (requested < Piece::steps) {
-        const Storage* source = piece.chunk(requested) + 2 * q * stripElements;
-#pragma unroll
-        for (int i = 0; i < 2 * rankSteps; ++i) {
-          const int plane = 8 * (i / 2) + i % 2;
-          const bool present = plane + 6 < rank || plane + 2 * q < rank;
-          asyncCopy(ahead + i * 512, present ? source + plane * stripElements : source, present);
-        }
-        ahead = ahead + stepBytes == ring + ringSteps * stepBytes ? ring : ahead + stepBytes;
-        ++requested;
-      }
-      asyncCommit();
-    };
-#pragma unroll 1
-    for (int step = 0; step < ringSteps - 1; ++step) request();
-#pragma unroll 1
-    for (int window = 0; window < windowsPerPiece; ++window)
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        request();
-        asyncWait<ringSteps - 1>();
-        PlaneChunks chunks;
-#pragma unroll
-        for (int s = 0; s < rankSteps; ++s) {
-          chunks.chunk[s][0] = loadFromShared(slot + 2 * s * 512);
-          chunks.chunk[s][1] = loadFromShared(slot + (2 * s + 1) * 512);
-        }
-        slot = slot + stepBytes == ring + ringSteps * stepBytes ? ring : slot + stepBytes;
-        decoder.decode(chunks, piece.rows[i], piece.firstTile + window * windowColumns, 8, output);
-      }
+    if (encodes && encode) {
+      const int m = firstEncoded + work / items;
+      encodeItem(input, planes, m, work % items, schedule.mPairs * 4, columnBlocks, base + encoderOffset);
+      fenceAsync();
+      __syncwarp();
+      if (lane == 0) publish(encoded + m);
+    } else {
+      const Schedule::Place place = schedule.place(work, 2 * piecesPerBlock, false);
+      const int m = 2 * place.m + place.index / piecesPerBlock;
+      if (lane == 0) awaitCount(finished + m * schedule.nBlocks + place.n, rank);
+      __syncwarp();
+      decodePiece(
+          fragments, output, m, place.n, schedule.nBlocks, place.index % piecesPerBlock, base + decoderOffset, ring);
+    }
   }
 }
+
+/// The encodes of the first group row, by all warps that can: nothing else can begin before them.
+__device__ __forceinline__ void firstEncodes(
+    const Input& input, Storage* planes, int columnBlocks, int* counters, const Schedule& schedule, u32 base) {
+  const int lane = threadIdx.x & 31;
+  const int items = encodeItems(columnBlocks);
+  const int total = min(schedule.groupM, schedule.mPairs) * 2 * items;
+  while (true) {
+    int ticket = lane == 0 ? atomicAdd(counters + 2, 1) : 0;
+    ticket = __shfl_sync(~0u, ticket, 0);
+    if (ticket >= total) return;
+    const int m = ticket / items;
+    encodeItem(input, planes, m, ticket % items, schedule.mPairs * 4, columnBlocks, base + encoderOffset);
+    fenceAsync();
+    __syncwarp();
+    if (lane == 0) publish(counters + 4 + m);
+  }
+}
+#endif
 
 /// Transposes a 4 x 4 matrix of words over the four lanes of a quad: lane q gets word q of each of the lanes.
 __device__ __forceinline__ void transposeQuad(u32 (&w)[4], int q) {
@@ -168,13 +148,25 @@ __device__ __forceinline__ void transposeQuad(u32 (&w)[4], int q) {
 }
 
 extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 1) TESSERA_KERNEL(
-    const Storage* __restrict__ a, const Storage* __restrict__ b,
+#if TESSERA_ENCODE
+    const Storage* __restrict__ x, const Storage* __restrict__ encoder,
+#else
+    const Storage* a,
+#endif
+    const Storage* __restrict__ b,
 #if TESSERA_OUTPUT == 2
     const Storage* __restrict__ basis, const Storage* __restrict__ bias,
 #endif
     int* counters,
+#if TESSERA_ENCODE
+    Storage* a,
+#endif
 #if TESSERA_OUTPUT == 2
-    Storage* fragments, Storage* y, ROW_MAP_PARAMETERS, int tileRows, int columns, int pitchY, bool hasBias,
+    Storage* fragments, Storage* y, ROW_MAP_PARAMETERS, int tileRows,
+#if TESSERA_ENCODE
+    int inputs, int pitchX,
+#endif
+    int columns, int pitchY, bool hasBias,
 #elif TESSERA_OUTPUT == 1
     Storage* __restrict__ result, int rows, int columns,
 #else
@@ -184,9 +176,8 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
     int groupN) {
   extern __shared__ u8 shared[];
   const u32 base = (sharedAddress(shared) + 1023) & ~1023u;
-  [[maybe_unused]] const u32 rings = base + stages * stageBytes;
-  Control& control = *reinterpret_cast<Control*>(
-      shared + (base - sharedAddress(shared)) + stages * stageBytes + decodingWarps * ringBytes);
+  u8* aligned1024 = shared + (base - sharedAddress(shared));
+  Control& control = *reinterpret_cast<Control*>(aligned1024 + controlOffset);
 
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, group = threadIdx.x >> 7;
   const u32 self = clusterRank(), peer = self ^ 1;
@@ -205,6 +196,20 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
     }
     fenceBarrierInit();
   }
+#if TESSERA_OUTPUT == 2
+  stageBasis(reinterpret_cast<float*>(aligned1024 + decoderOffset), basis, threadIdx.x, threads);
+  const Output output(y, hasBias ? bias : nullptr, ROW_MAP_ARGUMENT, tileRows, columns, pitchY);
+#if TESSERA_ENCODE
+  stageBasis(reinterpret_cast<float*>(aligned1024 + encoderOffset), encoder, threadIdx.x, threads);
+  const Input input(x, ROW_MAP_ARGUMENT, tileRows, inputs, pitchX);
+  Storage* const planes = a;
+  const int planeBlocks = aOuter;
+#else
+  const Input input(nullptr, ROW_MAP_ARGUMENT, 0, 0, 0);
+  Storage* const planes = nullptr;
+  const int planeBlocks = 1;
+#endif
+#endif
   __syncthreads();
   clusterSync();
 
@@ -215,6 +220,11 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
       const int total = mPairs * nBlocks * rank;
       int stage = 0, phase = 0;
       int ticket = self == 0 ? atomicAdd(counters, 1) : 0;
+#if TESSERA_ENCODE
+      int groupRow = -1;  // that `encoded` refers to: a bit for each pair whose planes are known to be there
+      u32 encoded = 0;
+      const int items = encodeItems(aOuter);
+#endif
       for (int turn = 0;; ++turn) {
         const int slot = turn & 1, slotPhase = turn >> 1 & 1;
         if (self == 0) {
@@ -230,6 +240,14 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
         if (self == 0) next = atomicAdd(counters, 1);
         const Schedule::Place place = schedule.place(ticket, rank, true);
         const int m = 2 * place.m + self;
+#if TESSERA_ENCODE
+        if (place.m / groupM != groupRow) groupRow = place.m / groupM, encoded = 0;
+        if (!(encoded >> place.m % groupM & 1)) {
+          awaitCount(counters + 4 + m, items);
+          fenceAsync();
+          encoded |= 1u << place.m % groupM;
+        }
+#endif
         const Storage* sourceA = a + ((i64)place.index * aPlane + (i64)m * blocksA * aOuter) * blockElements;
         const Storage* sourceB =
             b + ((i64)place.index * bPlane + (i64)(place.n * blocksB + self * (blocksB / 2)) * bOuter) * blockElements;
@@ -269,20 +287,17 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
         barrierWait(sharedAddress(&control.stored[slot]), slotPhase);
         const int block = *(volatile int*)&control.storedBlock[slot];
         if (block < 0) break;
-        publish(counters + 4 + block);
+        publish(counters + 4 + 2 * mPairs + block);
         barrierArrive(sharedAddress(&control.storedFree[slot]));
       }
     }
     __syncwarp();
-#if TESSERA_OUTPUT == 2
-    if (warp >= 2) {
-      const Output output(y, hasBias ? bias : nullptr, ROW_MAP_ARGUMENT, tileRows, columns, pitchY);
-      decodePieces(fragments, basis, output, counters, schedule, rings + (warp - 2) * ringBytes);
-    }
-#endif
-  } else {
+  } else if (group <= 2) {
     registersIncrease<consumerRegisters>();
-    float d[tileColumns / 2];
+#if TESSERA_ENCODE
+    firstEncodes(input, planes, planeBlocks, counters, schedule, base);
+#endif
+    float d[tileColumns / 128][64];
     int stage = 0, phase = 0;
     const int strip = warp - 4;
     for ([[maybe_unused]] int turn = 0;; ++turn) {
@@ -311,9 +326,11 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
         wgmmaFence();
 #pragma unroll
         for (int step = 0; step < 4; ++step)
-          WarpgroupProduct<tileColumns, transposedA, transposedB>::run(
-              d, descriptorA + step * descriptorStep<transposedA>, descriptorB + step * descriptorStep<transposedB>,
-              (k | step) != 0);
+#pragma unroll
+          for (int part = 0; part < tileColumns / 128; ++part)
+            WarpgroupProduct<128, transposedA, transposedB>::run(
+                d[part], descriptorA + step * descriptorStep<transposedA>,
+                descriptorB + step * descriptorStep<transposedB> + part * (2 * blockBytes >> 4), (k | step) != 0);
         wgmmaCommit();
         if (k > 0) {
           wgmmaWait<1>();
@@ -339,8 +356,8 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
 #pragma unroll
         for (int j = 0; j < tileColumns / 8; ++j) {
           const int column = n * tileColumns + 8 * j + 2 * q;
-          if (row < rows && column < columns) target[column] = __float_as_uint(d[4 * j + 2 * half]);
-          if (row < rows && column + 1 < columns) target[column + 1] = __float_as_uint(d[4 * j + 2 * half + 1]);
+          if (row < rows && column < columns) target[column] = __float_as_uint(d[j / 16][4 * (j % 16) + 2 * half]);
+          if (row < rows && column + 1 < columns) target[column + 1] = __float_as_uint(d[j / 16][4 * (j % 16) + 2 * half + 1]);
         }
 #else
 #pragma unroll
@@ -349,7 +366,7 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
             const int j = 4 * window + i;
-            w[i] = Element::pack(d[4 * j + 2 * half], d[4 * j + 2 * half + 1]);
+            w[i] = Element::pack(d[j / 16][4 * (j % 16) + 2 * half], d[j / 16][4 * (j % 16) + 2 * half + 1]);
           }
           transposeQuad(w, q);
           const int column = n * tileColumns + 32 * window + 8 * q;
@@ -372,13 +389,13 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
         for (int window = 0; window < windows; ++window) {
           Storage* chunk = target + (half * windows + window) * windowElements;
 #if TESSERA_ELEMENT == 2
-          const int j = 8 * window + 2 * half;
-          store8(chunk, d[j], d[j + 1]);
-          store8(chunk + 2, d[j + 4], d[j + 5]);
+          const float* v = &d[window / 8][8 * (window % 8) + 2 * half];
+          store8(chunk, v[0], v[1]);
+          store8(chunk + 2, v[4], v[5]);
 #else
-          const int j = 16 * window + 2 * half;
-          store16(chunk, make_uint4(Element::pack(d[j], d[j + 1]), Element::pack(d[j + 4], d[j + 5]),
-                                    Element::pack(d[j + 8], d[j + 9]), Element::pack(d[j + 12], d[j + 13])));
+          const float* v = &d[window / 4][16 * (window % 4) + 2 * half];
+          store16(chunk, make_uint4(Element::pack(v[0], v[1]), Element::pack(v[4], v[5]), Element::pack(v[8], v[9]),
+                                    Element::pack(v[12], v[13])));
 #endif
         }
 #endif
@@ -393,8 +410,13 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
     }
 #if TESSERA_OUTPUT == 2
     __syncwarp();
-    const Output output(y, hasBias ? bias : nullptr, ROW_MAP_ARGUMENT, tileRows, columns, pitchY);
-    decodePieces(fragments, basis, output, counters, schedule, base + strip * ringBytes);
+    sideWork(input, planes, planeBlocks, fragments, output, counters, schedule, base, base + strip * ringBytes);
+  } else {
+    registersDecrease<sideRegisters>();
+#if TESSERA_ENCODE
+    firstEncodes(input, planes, planeBlocks, counters, schedule, base);
+#endif
+    sideWork(input, planes, planeBlocks, fragments, output, counters, schedule, base, base + ringsOffset + (warp - 12) * ringBytes);
 #endif
   }
   // A block must not leave while its peer may still copy into it or arrive on its barriers.

@@ -29,3 +29,21 @@ __device__ __forceinline__ void multiplyAccumulate(
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
+
+/// Two steps at once: 16-bit elements have an instruction of twice the contraction.
+__device__ __forceinline__ void multiplyAccumulate(
+    float (&d)[4], const u32 (&a)[fragmentWordsA], const u32 (&b)[fragmentWordsB], const u32 (&a2)[fragmentWordsA],
+    const u32 (&b2)[fragmentWordsB]) {
+#if TESSERA_ELEMENT == 0
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a2[0]), "r"(a2[1]), "r"(b[0]), "r"(b2[0]));
+#elif TESSERA_ELEMENT == 1
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a2[0]), "r"(a2[1]), "r"(b[0]), "r"(b2[0]));
+#else
+  multiplyAccumulate(d, a, b);
+  multiplyAccumulate(d, a2, b2);
+#endif
+}
