@@ -10,16 +10,12 @@
 // are both contiguous, and neither needs shared memory.
 #pragma once
 #include "Element.cuh"
-
-#ifndef TESSERA_RANK
-#define TESSERA_RANK 16
-#endif
+#include "Rank.cuh"
 
 #ifndef TESSERA_TILE_COLUMNS
 #define TESSERA_TILE_COLUMNS 256
 #endif
 
-constexpr int rank = TESSERA_RANK;
 constexpr int tileColumns = TESSERA_TILE_COLUMNS;
 constexpr int tileRowsPerBlock = 128;
 constexpr int stripsPerBlock = 8;

@@ -20,18 +20,19 @@
 //   kBlocks    length of the contraction in blocks, at least 1
 //   groupM, groupN   see Schedule.cuh; groupM at most 32
 //
-// Launch: clusters of 2, one block an SM: grid 2 * min(number of SMs / 2, mPairs * nBlocks * RANK); with decode 512 threads and
-// 231424 bytes of shared memory, without 384 and 198656. Any grid of at least one cluster is correct, whatever else runs: work
-// is claimed by ticket; a claimed encode waits for nothing, a claimed tile only for encodes and a claimed decode only for tiles
-// that were claimed before it by blocks that run, so nothing can deadlock. Results do not depend on the schedule: every sum has
-// one fixed order.
+//   sideClusters     how many clusters do nothing but side work, 1 or more (only read with OUTPUT 2)
 //
-// Roles: warp 0 loads (two blocks of a cluster share the B tile: each fetches half and multicasts it), warp 1 publishes finished
-// tiles, warpgroups 1 and 2 multiply (64 x TILE_COLUMNS each), warpgroup 3 encodes and decodes. 1 and 2 help with the first
-// encodes and the last decodes.
-#include "Async.cuh"
-#include "EncodeStage.cuh"
-#include "Schedule.cuh"
+// Launch: clusters of 2, one block an SM: grid 2 * min(number of SMs / 2, mPairs * nBlocks * RANK + sideClusters), but at least
+// 2 * (1 + sideClusters) with OUTPUT 2; 384 threads, 198656 bytes of shared memory.
+//
+// A cluster's role is settled by the order of arrival. Work is claimed by ticket: an encode waits for nothing, a tile for encodes,
+// a decode for tiles. So a launch finishes once its first 1 + sideClusters clusters run at the same time; which blocks run when
+// changes no result, as every sum has one fixed order.
+//
+// Roles in a multiplying block: warp 0 loads (the two blocks of a cluster share the B tile: each fetches half and multicasts it),
+// warp 1 publishes finished tiles, warpgroups 1 and 2 multiply (64 x TILE_COLUMNS each) and decode in the end. Side work has SMs
+// of its own because beside wgmma, which takes the bandwidth of shared memory, it crawls, and slows the products (measured).
+#include "SideWork.cuh"
 #include "Warpgroup.cuh"
 
 #ifndef TESSERA_KERNEL
@@ -51,12 +52,11 @@
 #endif
 
 constexpr bool transposedA = TESSERA_TRANSPOSED_A, transposedB = TESSERA_TRANSPOSED_B;
-constexpr bool encodes = TESSERA_ENCODE, decodes = TESSERA_OUTPUT == 2;
-constexpr int threads = decodes ? 512 : 384;
-// Registers a thread by role; 65536 in all. They begin with 128 (168 without decode).
+[[maybe_unused]] constexpr bool encodes = TESSERA_ENCODE, decodes = TESSERA_OUTPUT == 2;
+constexpr int threads = 384;
+// Registers a thread by role: 168 at the start and for side work, 65536 in all.
 constexpr int loaderRegisters = 56;
-constexpr int consumerRegisters = decodes ? 168 : 224;
-[[maybe_unused]] constexpr int sideRegisters = 120;
+constexpr int consumerRegisters = 224;
 
 constexpr int blocksA = tileRowsPerBlock / blockRows, blocksB = tileColumns / blockRows;
 static_assert(blocksB % 2 == 0, "each block of a cluster fetches half of the B tile");
@@ -67,71 +67,13 @@ struct Control {
   u64 full[stages], empty[stages];
   u64 ticketFull[2], ticketEmpty[2];
   u64 stored[2], storedFree[2];
+  int sideWork;
   Schedule::Place tile[stages];  // of a stage that begins one
   int ticket[2];
   int storedBlock[2];
 };
-
-// Behind the stages: the rings of warpgroup 3, the bases, the barriers. The multipliers, when they decode in the end, have their
-// rings in the stages, which are idle then.
-constexpr int ringsOffset = stages * stageBytes;
-constexpr int decoderOffset = ringsOffset + (decodes ? 4 * ringBytes : 0);
-constexpr int encoderOffset = decoderOffset + (decodes ? basisBytes : 0);
-constexpr int controlOffset = encoderOffset + (encodes ? basisBytes : 0);
-static_assert(1024 + controlOffset + sizeof(Control) <= (decodes ? 231424 : 198656), "see the launch");
-
-#if TESSERA_OUTPUT == 2
-/// Side work by ticket until none is left; called by whole warps. `base` is the start of shared memory, `ring` the warp's ring.
-__device__ __forceinline__ void sideWork(
-    const Input& input, Storage* planes, int columnBlocks, const Storage* fragments, const Output& output, int* counters,
-    const Schedule& schedule, u32 base, u32 ring) {
-  const int lane = threadIdx.x & 31;
-  const int items = encodeItems(columnBlocks);
-  const int firstEncoded = min(schedule.groupM, schedule.mPairs) * 2;
-  int* encoded = counters + 4;
-  const int* finished = counters + 4 + 2 * schedule.mPairs;
-  int next = lane == 0 ? atomicAdd(counters + 1, 1) : 0;
-  while (true) {
-    const int ticket = __shfl_sync(~0u, next, 0);
-    bool encode;
-    const int work = schedule.side(ticket, encodes ? 2 * items : 0, schedule.nBlocks * 2 * piecesPerBlock, encode);
-    if (work < 0) return;
-    if (lane == 0) next = atomicAdd(counters + 1, 1);
-    if (encodes && encode) {
-      const int m = firstEncoded + work / items;
-      encodeItem(input, planes, m, work % items, schedule.mPairs * 4, columnBlocks, base + encoderOffset);
-      fenceAsync();
-      __syncwarp();
-      if (lane == 0) publish(encoded + m);
-    } else {
-      const Schedule::Place place = schedule.place(work, 2 * piecesPerBlock, false);
-      const int m = 2 * place.m + place.index / piecesPerBlock;
-      if (lane == 0) awaitCount(finished + m * schedule.nBlocks + place.n, rank);
-      __syncwarp();
-      decodePiece(
-          fragments, output, m, place.n, schedule.nBlocks, place.index % piecesPerBlock, base + decoderOffset, ring);
-    }
-  }
-}
-
-/// The encodes of the first group row, by all warps that can: nothing else can begin before them.
-__device__ __forceinline__ void firstEncodes(
-    const Input& input, Storage* planes, int columnBlocks, int* counters, const Schedule& schedule, u32 base) {
-  const int lane = threadIdx.x & 31;
-  const int items = encodeItems(columnBlocks);
-  const int total = min(schedule.groupM, schedule.mPairs) * 2 * items;
-  while (true) {
-    int ticket = lane == 0 ? atomicAdd(counters + 2, 1) : 0;
-    ticket = __shfl_sync(~0u, ticket, 0);
-    if (ticket >= total) return;
-    const int m = ticket / items;
-    encodeItem(input, planes, m, ticket % items, schedule.mPairs * 4, columnBlocks, base + encoderOffset);
-    fenceAsync();
-    __syncwarp();
-    if (lane == 0) publish(counters + 4 + m);
-  }
-}
-#endif
+static_assert(stages * stageBytes >= threads / 32 * ringBytes, "the rings of side work lie in the stages");
+static_assert(1024 + stages * stageBytes + sizeof(Control) <= 198656, "see the launch");
 
 /// Transposes a 4 x 4 matrix of words over the four lanes of a quad: lane q gets word q of each of the lanes.
 __device__ __forceinline__ void transposeQuad(u32 (&w)[4], int q) {
@@ -173,11 +115,15 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
     Storage* __restrict__ fragments,
 #endif
     int mPairs, int nBlocks, int kBlocks, int aPlane, int aOuter, int aInner, int bPlane, int bOuter, int bInner, int groupM,
-    int groupN) {
+    int groupN
+#if TESSERA_OUTPUT == 2
+    , int sideClusters
+#endif
+    ) {
   extern __shared__ u8 shared[];
   const u32 base = (sharedAddress(shared) + 1023) & ~1023u;
   u8* aligned1024 = shared + (base - sharedAddress(shared));
-  Control& control = *reinterpret_cast<Control*>(aligned1024 + controlOffset);
+  Control& control = *reinterpret_cast<Control*>(aligned1024 + stages * stageBytes);
 
   const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, group = threadIdx.x >> 7;
   const u32 self = clusterRank(), peer = self ^ 1;
@@ -196,22 +142,34 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
     }
     fenceBarrierInit();
   }
+  __syncthreads();
+  const Counters progress{counters, 2 * mPairs};
 #if TESSERA_OUTPUT == 2
-  stageBasis(reinterpret_cast<float*>(aligned1024 + decoderOffset), basis, threadIdx.x, threads);
   const Output output(y, hasBias ? bias : nullptr, ROW_MAP_ARGUMENT, tileRows, columns, pitchY);
 #if TESSERA_ENCODE
-  stageBasis(reinterpret_cast<float*>(aligned1024 + encoderOffset), encoder, threadIdx.x, threads);
   const Input input(x, ROW_MAP_ARGUMENT, tileRows, inputs, pitchX);
-  Storage* const planes = a;
-  const int planeBlocks = aOuter;
+  const SideWork side{input, output, encoder, basis, a, fragments, aOuter, progress, schedule};
+  side.first(base + warp * ringBytes);
 #else
   const Input input(nullptr, ROW_MAP_ARGUMENT, 0, 0, 0);
-  Storage* const planes = nullptr;
-  const int planeBlocks = 1;
+  const SideWork side{input, output, nullptr, basis, nullptr, fragments, 1, progress, schedule};
 #endif
+  // The copy engine writes next where the rings of the first encodes were.
+  fenceAsync();
+  // The first cluster to come here multiplies, the next sideClusters do side work, all others multiply.
+  if (threadIdx.x == 0 && self == 0) {
+    const int order = atomicAdd(progress.roleTicket(), 1);
+    control.sideWork = order >= 1 && order <= sideClusters;
+  }
 #endif
-  __syncthreads();
   clusterSync();
+#if TESSERA_OUTPUT == 2
+  if (loadRemote(sharedAddress(&control.sideWork), 0)) {
+    side.rest<encodes>(base + warp * ringBytes);
+    clusterSync();
+    return;
+  }
+#endif
 
   if (group == 0) {
     registersDecrease<loaderRegisters>();
@@ -219,7 +177,7 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
       // Load. The leader of the cluster draws tickets and hands each to its peer while the tile before it is under way.
       const int total = mPairs * nBlocks * rank;
       int stage = 0, phase = 0;
-      int ticket = self == 0 ? atomicAdd(counters, 1) : 0;
+      int ticket = self == 0 ? atomicAdd(progress.tileTicket(), 1) : 0;
 #if TESSERA_ENCODE
       int groupRow = -1;  // that `encoded` refers to: a bit for each pair whose planes are known to be there
       u32 encoded = 0;
@@ -237,13 +195,13 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
         }
         if (ticket >= total) break;
         int next = 0;
-        if (self == 0) next = atomicAdd(counters, 1);
+        if (self == 0) next = atomicAdd(progress.tileTicket(), 1);
         const Schedule::Place place = schedule.place(ticket, rank, true);
         const int m = 2 * place.m + self;
 #if TESSERA_ENCODE
         if (place.m / groupM != groupRow) groupRow = place.m / groupM, encoded = 0;
         if (!(encoded >> place.m % groupM & 1)) {
-          awaitCount(counters + 4 + m, items);
+          awaitCount(progress.encoded(m), items);
           fenceAsync();
           encoded |= 1u << place.m % groupM;
         }
@@ -287,17 +245,14 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
         barrierWait(sharedAddress(&control.stored[slot]), slotPhase);
         const int block = *(volatile int*)&control.storedBlock[slot];
         if (block < 0) break;
-        publish(counters + 4 + 2 * mPairs + block);
+        publish(progress.finished(block));
         barrierArrive(sharedAddress(&control.storedFree[slot]));
       }
     }
     __syncwarp();
   } else if (group <= 2) {
     registersIncrease<consumerRegisters>();
-#if TESSERA_ENCODE
-    firstEncodes(input, planes, planeBlocks, counters, schedule, base);
-#endif
-    float d[tileColumns / 128][64];
+    float d[tileColumns / 2];
     int stage = 0, phase = 0;
     const int strip = warp - 4;
     for ([[maybe_unused]] int turn = 0;; ++turn) {
@@ -326,11 +281,9 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
         wgmmaFence();
 #pragma unroll
         for (int step = 0; step < 4; ++step)
-#pragma unroll
-          for (int part = 0; part < tileColumns / 128; ++part)
-            WarpgroupProduct<128, transposedA, transposedB>::run(
-                d[part], descriptorA + step * descriptorStep<transposedA>,
-                descriptorB + step * descriptorStep<transposedB> + part * (2 * blockBytes >> 4), (k | step) != 0);
+          WarpgroupProduct<tileColumns, transposedA, transposedB>::run(
+              d, descriptorA + step * descriptorStep<transposedA>, descriptorB + step * descriptorStep<transposedB>,
+              (k | step) != 0);
         wgmmaCommit();
         if (k > 0) {
           wgmmaWait<1>();
@@ -356,8 +309,8 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
 #pragma unroll
         for (int j = 0; j < tileColumns / 8; ++j) {
           const int column = n * tileColumns + 8 * j + 2 * q;
-          if (row < rows && column < columns) target[column] = __float_as_uint(d[j / 16][4 * (j % 16) + 2 * half]);
-          if (row < rows && column + 1 < columns) target[column + 1] = __float_as_uint(d[j / 16][4 * (j % 16) + 2 * half + 1]);
+          if (row < rows && column < columns) target[column] = __float_as_uint(d[4 * j + 2 * half]);
+          if (row < rows && column + 1 < columns) target[column + 1] = __float_as_uint(d[4 * j + 2 * half + 1]);
         }
 #else
 #pragma unroll
@@ -366,7 +319,7 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
             const int j = 4 * window + i;
-            w[i] = Element::pack(d[j / 16][4 * (j % 16) + 2 * half], d[j / 16][4 * (j % 16) + 2 * half + 1]);
+            w[i] = Element::pack(d[4 * j + 2 * half], d[4 * j + 2 * half + 1]);
           }
           transposeQuad(w, q);
           const int column = n * tileColumns + 32 * window + 8 * q;
@@ -389,11 +342,11 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
         for (int window = 0; window < windows; ++window) {
           Storage* chunk = target + (half * windows + window) * windowElements;
 #if TESSERA_ELEMENT == 2
-          const float* v = &d[window / 8][8 * (window % 8) + 2 * half];
+          const float* v = &d[8 * window + 2 * half];
           store8(chunk, v[0], v[1]);
           store8(chunk + 2, v[4], v[5]);
 #else
-          const float* v = &d[window / 4][16 * (window % 4) + 2 * half];
+          const float* v = &d[16 * window + 2 * half];
           store16(chunk, make_uint4(Element::pack(v[0], v[1]), Element::pack(v[4], v[5]), Element::pack(v[8], v[9]),
                                     Element::pack(v[12], v[13])));
 #endif
@@ -410,13 +363,7 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
     }
 #if TESSERA_OUTPUT == 2
     __syncwarp();
-    sideWork(input, planes, planeBlocks, fragments, output, counters, schedule, base, base + strip * ringBytes);
-  } else {
-    registersDecrease<sideRegisters>();
-#if TESSERA_ENCODE
-    firstEncodes(input, planes, planeBlocks, counters, schedule, base);
-#endif
-    sideWork(input, planes, planeBlocks, fragments, output, counters, schedule, base, base + ringsOffset + (warp - 12) * ringBytes);
+    side.rest<encodes>(base + strip * ringBytes);
 #endif
   }
   // A block must not leave while its peer may still copy into it or arrive on its barriers.

@@ -1,0 +1,109 @@
+// Strassen-Tile, decode: from the planes to the 4 x 4 outputs of their tiles, by one warp with matrix instructions.
+//
+// The planes come as 16-byte chunks. A warp takes eight chunks of every plane at a time; lane (g, q) reads chunk g of the planes
+// 8s + 2q and 8s + 2q + 1, pairs them by byte permutes, and these are the A operand (16 positions x 8 planes) as they are. The
+// result gives lane (g, q) row q of two neighbouring tiles: eight outputs in a row.
+#pragma once
+#include "Output.cuh"
+#include "Rank.cuh"
+#include "TensorCore.cuh"
+
+constexpr int rankSteps = (rank + 7) / 8;
+/// Pairs of neighbouring positions in a chunk.
+constexpr int chunkPairs = vectorLength / 2;
+
+/// One chunk of each of a lane's planes.
+struct PlaneChunks {
+  uint4 chunk[rankSteps][2];
+
+  /// Reads them: `source` is the lane's chunk of plane 0; planes are `planeStride` elements apart.
+  __device__ __forceinline__ void load(const Storage* source, i64 planeStride, bool present, int lane) {
+    const int q = lane & 3;
+#pragma unroll
+    for (int s = 0; s < rankSteps; ++s)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int plane = 8 * s + 2 * q + half;
+        chunk[s][half] = present && (8 * s + 8 <= rank || plane < rank) ? loadConstant(source + plane * planeStride)
+                                                                       : make_uint4(0, 0, 0, 0);
+      }
+  }
+};
+
+__device__ __forceinline__ u32 word(const uint4& v, int i) {
+  return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
+}
+
+/// The decoder as the B operand, for all planes, in registers.
+struct Decoder {
+  u32 words[rankSteps][2][fragmentWordsB];
+
+  __device__ __forceinline__ void load(const Storage* __restrict__ basis, int lane) {
+    const int g = lane >> 2, q = lane & 3;
+#pragma unroll
+    for (int s = 0; s < rankSteps; ++s)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        // Column n = g of half `half` is position 4 (g / 2) + 2 half + g mod 2 of the tile: lane q of the result holds row q.
+        const int position = 4 * (g >> 1) + 2 * half + (g & 1);
+        const int plane = 8 * s + 2 * q;
+        const Storage low = plane < rank ? basis[plane * 16 + position] : (Storage)0;
+        const Storage high = plane + 1 < rank ? basis[(plane + 1) * 16 + position] : (Storage)0;
+#if TESSERA_ELEMENT == 2
+        words[s][half][0] = Element::round(__uint_as_float(low));
+        words[s][half][1] = Element::round(__uint_as_float(high));
+#else
+        words[s][half][0] = (u32)low | (u32)high << 16;
+#endif
+      }
+  }
+
+  /// The A operand of step s: pair i of the lane's two planes.
+  static __device__ __forceinline__ void operand(u32 (&a)[fragmentWordsA], const PlaneChunks& planes, int s, int i) {
+#if TESSERA_ELEMENT == 2
+    a[0] = Element::round(__uint_as_float(word(planes.chunk[s][0], 2 * i)));
+    a[1] = Element::round(__uint_as_float(word(planes.chunk[s][0], 2 * i + 1)));
+    a[2] = Element::round(__uint_as_float(word(planes.chunk[s][1], 2 * i)));
+    a[3] = Element::round(__uint_as_float(word(planes.chunk[s][1], 2 * i + 1)));
+#else
+    a[0] = permuteBytes(word(planes.chunk[s][0], i), word(planes.chunk[s][1], i), 0x5410);
+    a[1] = permuteBytes(word(planes.chunk[s][0], i), word(planes.chunk[s][1], i), 0x7632);
+#endif
+  }
+
+  /// Decodes a lane's chunks: `row` is source row q of their tile row (-1: none), `tile` the tile column of their first pair,
+  /// pairs `pairStride` apart.
+  __device__ __forceinline__ void decode(
+      const PlaneChunks& planes, int row, int tile, int pairStride, const Output& output) const {
+    float left[chunkPairs][4], right[chunkPairs][4];
+#pragma unroll
+    for (int i = 0; i < chunkPairs; ++i)
+#pragma unroll
+      for (int j = 0; j < 4; ++j) left[i][j] = 0.0f, right[i][j] = 0.0f;
+#pragma unroll
+    for (int s = 0; s < rankSteps; s += 2)
+#pragma unroll
+      for (int i = 0; i < chunkPairs; ++i) {
+        u32 a[2][fragmentWordsA];
+        operand(a[0], planes, s, i);
+        if (s + 1 == rankSteps) {
+          multiplyAccumulate(left[i], a[0], words[s][0]);
+          multiplyAccumulate(right[i], a[0], words[s][1]);
+        } else {
+          operand(a[1], planes, s + 1, i);
+          multiplyAccumulate(left[i], a[0], words[s][0], a[1], words[s + 1][0]);
+          multiplyAccumulate(right[i], a[0], words[s][1], a[1], words[s + 1][1]);
+        }
+      }
+#pragma unroll
+    for (int i = 0; i < chunkPairs; ++i) {
+      float values[8] = {left[i][0],  left[i][1],  right[i][0], right[i][1],
+                         left[i][2], left[i][3], right[i][2], right[i][3]};
+      const int column = 4 * (tile + i * pairStride);
+      if (row < 0 || column >= output.columns) continue;
+      float biases[8];
+      output.loadBias(biases, column);
+      output.store(row, column, values, biases);
+    }
+  }
+};
