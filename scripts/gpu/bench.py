@@ -139,18 +139,19 @@ def measure(shape, rank, layers, limits):
         if options.groups:
             n_blocks = ceil_div(layer.n_tiles, columns)
             chosen = layer.group
-            base_side = layer.side
-            for group, side in [((2, n_blocks), 3), ((2, n_blocks), 6), ((2, n_blocks), 10), ((2, n_blocks), 14),
-                                ((4, n_blocks), 6), ((4, n_blocks), 10), ((1, n_blocks), 6), ((1, n_blocks), 10),
-                                ((4, ceil_div(n_blocks, 2)), 6), ((2, ceil_div(n_blocks, 2)), 6), ((1, n_blocks), 18),
-                                ((2, n_blocks), 20)]:
+            for group in [(1, n_blocks), (2, n_blocks), (4, n_blocks), (8, n_blocks), (4, ceil_div(n_blocks, 2)),
+                          (2, ceil_div(n_blocks, 2))]:
                 if group[0] > layer.m_pairs:
                     continue
-                def run(i, l=layer, p=packed, g=group, s=side):
-                    l.group, l.side = g, s
+                def run(i, l=layer, p=packed, g=group):
+                    l.group = g
                     l.whole(xs[i], encoder, p, decoder, None, ys[i])
-                race.add(f"one launch{tag} g{group[0]}x{group[1]} side {side}", run, sets)
-            layer.side = base_side
+                race.add(f"one launch{tag} g{group[0]}x{group[1]}", run, sets)
+                def run(i, l=layer, p=packed, g=group):
+                    l.group = g
+                    l.clear()
+                    l.fused(p, decoder, None, ys[i])
+                race.add(f"fused{tag} g{group[0]}x{group[1]}", run, sets)
             layer.group = chosen
         if options.parts:
             race.add("encode" + tag, lambda i, l=layer: l.encode(xs[i], encoder), sets)

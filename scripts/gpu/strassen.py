@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from nvrtc import ELEMENTS, Kernel
 
-PRODUCT_THREADS, PRODUCT_SHARED = 384, 198656
+PRODUCT_THREADS, FUSED_THREADS, PRODUCT_SHARED = 384, 512, 198656
 ACTIVATIONS = {"none": 0, "gelu": 1, "gelu_tanh": 2, "silu": 3}
 
 
@@ -81,7 +81,6 @@ class StrassenTile:
         self.n_padded = round_up(self.n_tiles, 256)
         self.group = group or self.choose_group(ceil_div(self.n_tiles, tile_columns))
         self.backward = backward
-        self.side = 6
         self.encode_kernel = self.kernel("StrassenEncode.cu", "encode", RANK=rank)
         self.pack_kernel = self.kernel("PackPlanes.cu", "pack")
         self.clear_kernel = Kernel("Clear.cu", "clear_counters")
@@ -152,8 +151,8 @@ class StrassenTile:
         plane = rows // 64 * columns
         return [plane, 1, columns] if transposed else [plane, columns, 1]
 
-    def grid(self, m_pairs, n_blocks, side=0):
-        return 2 * min(self.sms // 2, max(1, m_pairs * n_blocks * self.rank) + side)
+    def grid(self, m_pairs, n_blocks):
+        return 2 * min(self.sms // 2, m_pairs * n_blocks * self.rank)
 
     def forward_schedule(self):
         n_blocks = ceil_div(self.n_tiles, self.tile_columns)
@@ -164,9 +163,9 @@ class StrassenTile:
     def fused(self, packed, basis, bias, y):
         """Products and decode in one launch."""
         schedule = self.forward_schedule()
-        self.fused_kernel(self.grid(*schedule[:2], self.side), PRODUCT_THREADS, self.planes, packed, basis,
+        self.fused_kernel(self.grid(*schedule[:2]), FUSED_THREADS, self.planes, packed, basis,
                           basis if bias is None else bias, self.counters, self.fragments, y, *self.rows.arguments,
-                          self.rows.tile_rows, self.N, y.stride(0), bias is not None, *schedule, self.side)
+                          self.rows.tile_rows, self.N, y.stride(0), bias is not None, *schedule)
 
     def products_only(self, packed):
         schedule = self.forward_schedule()
@@ -188,10 +187,10 @@ class StrassenTile:
         """One launch, the encode beside the products."""
         self.clear()
         schedule = self.forward_schedule()
-        self.whole_kernel(self.grid(*schedule[:2], self.side), PRODUCT_THREADS, x, encoder, packed, decoder,
+        self.whole_kernel(self.grid(*schedule[:2]), FUSED_THREADS, x, encoder, packed, decoder,
                           decoder if bias is None else bias, self.counters, self.planes, self.fragments, y,
                           *self.rows.arguments, self.rows.tile_rows, self.K, x.stride(0), self.N, y.stride(0),
-                          bias is not None, *schedule, self.side)
+                          bias is not None, *schedule)
 
     def portable(self, torch, x, encoder, weight, decoder, bias, y):
         """Without the Hopper products: row-major planes around the framework's batched product."""
@@ -214,9 +213,9 @@ class StrassenTile:
         schedule = [self.m_pairs, n_blocks, ceil_div(self.n_tiles, self.block_columns),
                     *self.strides(self.padded_rows, self.n_columns, False),
                     *self.strides(self.n_padded, self.k_columns, True), *self.choose_group_for(n_blocks)]
-        self.input_kernel(self.grid(self.m_pairs, n_blocks, self.side), PRODUCT_THREADS, self.output_planes, packed, encoder,
+        self.input_kernel(self.grid(self.m_pairs, n_blocks), FUSED_THREADS, self.output_planes, packed, encoder,
                           encoder, self.counters, self.fragments, dx, *self.rows.arguments, self.rows.tile_rows, self.K,
-                          dx.stride(0), False, *schedule, self.side)
+                          dx.stride(0), False, *schedule)
 
     def choose_group_for(self, n_blocks):
         return self.choose_group(n_blocks)

@@ -39,19 +39,6 @@ __device__ __forceinline__ void storeRemote(u32 address, u32 barrier, u32 rank, 
       : "memory");
 }
 
-/// Reads the word at the same place in block `rank` of the cluster.
-__device__ __forceinline__ int loadRemote(u32 address, u32 rank) {
-  int value;
-  asm volatile(
-      "{\n.reg .b32 remote;\n"
-      "mapa.shared::cluster.u32 remote, %1, %2;\n"
-      "ld.shared::cluster.u32 %0, [remote];\n}\n"
-      : "=r"(value)
-      : "r"(address), "r"(rank)
-      : "memory");
-  return value;
-}
-
 /// Waits until the phase of parity `parity` has completed.
 __device__ __forceinline__ void barrierWait(u32 barrier, u32 parity) {
   asm volatile(
@@ -78,31 +65,6 @@ __device__ __forceinline__ void bulkCopyMulticast(u32 target, const void* source
           target),
       "l"(source), "r"(bytes), "r"(barrier), "h"(mask)
       : "memory");
-}
-
-/// Copies 16 bytes (or zeros, if `present` is false) to shared memory, for the thread that asks.
-__device__ __forceinline__ void asyncCopy(u32 target, const void* source, bool present) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target), "l"(source), "r"(present ? 16 : 0) : "memory");
-}
-/// As asyncCopy, through L1: for lines of which several threads take parts.
-__device__ __forceinline__ void asyncCopyCached(u32 target, const void* source) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 16;" ::"r"(target), "l"(source) : "memory");
-}
-__device__ __forceinline__ void asyncCommit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int pending>
-__device__ __forceinline__ void asyncWait() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
-}
-__device__ __forceinline__ uint4 loadFromShared(u32 address) {
-  uint4 v;
-  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "r"(address)
-               : "memory");
-  return v;
-}
-__device__ __forceinline__ void storeToShared(u32 address, uint4 v) {
-  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
 }
 
 __device__ __forceinline__ u32 clusterRank() {

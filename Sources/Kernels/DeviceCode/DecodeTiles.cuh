@@ -28,6 +28,20 @@ struct PlaneChunks {
                                                                        : make_uint4(0, 0, 0, 0);
       }
   }
+
+  /// As load, of what other blocks have written in this launch.
+  __device__ __forceinline__ void loadPublished(const Storage* source, i64 planeStride, int lane) {
+    const int q = lane & 3;
+    source += 2 * q * planeStride;
+#pragma unroll
+    for (int s = 0; s < rankSteps; ++s)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int plane = 8 * s + half;
+        chunk[s][half] =
+            8 * s + 8 <= rank || plane + 2 * q < rank ? loadUncached(source + plane * planeStride) : make_uint4(0, 0, 0, 0);
+      }
+  }
 };
 
 __device__ __forceinline__ u32 word(const uint4& v, int i) {
@@ -75,30 +89,23 @@ struct Decoder {
   /// pairs `pairStride` apart.
   __device__ __forceinline__ void decode(
       const PlaneChunks& planes, int row, int tile, int pairStride, const Output& output) const {
-    float left[chunkPairs][4], right[chunkPairs][4];
 #pragma unroll
-    for (int i = 0; i < chunkPairs; ++i)
+    for (int i = 0; i < chunkPairs; ++i) {
+      float left[4] = {0.0f, 0.0f, 0.0f, 0.0f}, right[4] = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll
-      for (int j = 0; j < 4; ++j) left[i][j] = 0.0f, right[i][j] = 0.0f;
-#pragma unroll
-    for (int s = 0; s < rankSteps; s += 2)
-#pragma unroll
-      for (int i = 0; i < chunkPairs; ++i) {
+      for (int s = 0; s < rankSteps; s += 2) {
         u32 a[2][fragmentWordsA];
         operand(a[0], planes, s, i);
         if (s + 1 == rankSteps) {
-          multiplyAccumulate(left[i], a[0], words[s][0]);
-          multiplyAccumulate(right[i], a[0], words[s][1]);
+          multiplyAccumulate(left, a[0], words[s][0]);
+          multiplyAccumulate(right, a[0], words[s][1]);
         } else {
           operand(a[1], planes, s + 1, i);
-          multiplyAccumulate(left[i], a[0], words[s][0], a[1], words[s + 1][0]);
-          multiplyAccumulate(right[i], a[0], words[s][1], a[1], words[s + 1][1]);
+          multiplyAccumulate(left, a[0], words[s][0], a[1], words[s + 1][0]);
+          multiplyAccumulate(right, a[0], words[s][1], a[1], words[s + 1][1]);
         }
       }
-#pragma unroll
-    for (int i = 0; i < chunkPairs; ++i) {
-      float values[8] = {left[i][0],  left[i][1],  right[i][0], right[i][1],
-                         left[i][2], left[i][3], right[i][2], right[i][3]};
+      float values[8] = {left[0], left[1], right[0], right[1], left[2], left[3], right[2], right[3]};
       const int column = 4 * (tile + i * pairStride);
       if (row < 0 || column >= output.columns) continue;
       float biases[8];

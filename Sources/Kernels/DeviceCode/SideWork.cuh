@@ -1,6 +1,7 @@
 // The memory-bound ends of Strassen-Tile inside a products kernel: encoding the rows that later tiles will need, decoding the
-// fragments that earlier ones left. By whole warps, each with a ring in shared memory through which its loads stay in flight; a
-// lane reads from the ring only what it asked for itself, so a ring needs no synchronisation.
+// fragments that earlier ones left. By whole warps, in registers: a batch of steps is loaded through one address before the first
+// is used, which keeps enough in flight. (Rings of cp.async in shared memory were three times slower: the address registers of
+// each copy stay busy for a hundred cycles, so every copy waits for the one before.)
 #pragma once
 #include "Async.cuh"
 #include "DecodeTiles.cuh"
@@ -8,76 +9,42 @@
 #include "Fragments.cuh"
 #include "Schedule.cuh"
 
-constexpr int ringBytes = 16384;
-
-/// A ring of slots of `slotBytes` for one warp; `address` is the lane's place in the first.
-template <int slotBytes>
-struct Ring {
-  static constexpr int slots = ringBytes / slotBytes;
-  static_assert(slots >= 2, "a ring holds the step at work and the next");
-
-  u32 first, write, read;
-
-  __device__ __forceinline__ Ring(u32 base, int lane) : first(base + lane * 16), write(first), read(first) {}
-  __device__ __forceinline__ void advance(u32& slot) const {
-    slot = slot == first + (slots - 1) * slotBytes ? first : slot + slotBytes;
-  }
-};
-
 // Decode: a piece is a few windows of a strip; a step is two rows of a window (eight lanes' chunks of all planes).
 
-constexpr int windowsPerPiece = windows >= 4 ? 4 : windows;
+constexpr int windowsPerPiece = 2;
 constexpr int piecesPerStrip = 2 * windows / windowsPerPiece;
 constexpr int piecesPerBlock = stripsPerBlock * piecesPerStrip;
 constexpr int stepsPerPiece = 4 * windowsPerPiece;
 
+/// Steps loaded at once: what registers hold.
+constexpr int decodeBatch = rankSteps <= 2 ? 4 : rankSteps <= 4 ? 2 : 1;
+
 /// Decodes piece `piece` of block (m, n); called by a whole warp.
 __device__ __forceinline__ void decodePiece(
-    const Storage* fragments, const Decoder& decoder, const Output& output, int m, int n, int nBlocks, int piece, u32 base) {
+    const Storage* fragments, const Decoder& decoder, const Output& output, int m, int n, int nBlocks, int piece) {
   const int lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3;
   const int strip = piece / piecesPerStrip;
   const int window = piece % piecesPerStrip * windowsPerPiece;
   const int firstRow = m * tileRowsPerBlock + strip * 16 + window / windows * 8;
   if (firstRow >= output.tileRows) return;
   const int firstTile = n * tileColumns + window % windows * windowColumns + 2 * (g & 3);
-  const Storage* source = fragments + fragmentOffset(m * nBlocks + n, strip, 2 * q) + window * windowElements + g * vectorLength;
-
-  Ring<rankSteps * 1024> ring(base, lane);
-  int requested = 0;
-  const auto request = [&] {
-    if (requested < stepsPerPiece) {
-#pragma unroll
-      for (int i = 0; i < 2 * rankSteps; ++i) {
-        const int plane = 8 * (i / 2) + i % 2;
-        const bool present = plane + 6 < rank || plane + 2 * q < rank;
-        asyncCopy(ring.write + i * 512, present ? source + plane * stripElements : fragments, present);
-      }
-      source += 8 * vectorLength;
-      ring.advance(ring.write);
-      ++requested;
-    }
-    asyncCommit();
-  };
+  const Storage* source = fragments + fragmentOffset(m * nBlocks + n, strip, 0) + window * windowElements + g * vectorLength;
 #pragma unroll 1
-  for (int i = 0; i < ring.slots - 1; ++i) request();
-#pragma unroll 1
-  for (int step = 0; step < stepsPerPiece; ++step) {
-    request();
-    asyncWait<ring.slots - 1>();
-    PlaneChunks chunks;
+  for (int step = 0; step < stepsPerPiece; step += decodeBatch) {
+    PlaneChunks chunks[decodeBatch];
 #pragma unroll
-    for (int s = 0; s < rankSteps; ++s) {
-      chunks.chunk[s][0] = loadFromShared(ring.read + 2 * s * 512);
-      chunks.chunk[s][1] = loadFromShared(ring.read + (2 * s + 1) * 512);
+    for (int i = 0; i < decodeBatch; ++i) chunks[i].loadPublished(source + i * 8 * vectorLength, stripElements, lane);
+    source += decodeBatch * 8 * vectorLength;
+#pragma unroll
+    for (int i = 0; i < decodeBatch; ++i) {
+      const int tileRow = firstRow + (step + i) % 4 * 2 + (g >> 2);
+      const int row = tileRow < output.tileRows ? output.map.row(tileRow, q) : -1;
+      decoder.decode(chunks[i], row, firstTile + step / 4 * windowColumns, 8, output);
     }
-    ring.advance(ring.read);
-    const int tileRow = firstRow + step % 4 * 2 + (g >> 2);
-    const int row = tileRow < output.tileRows ? output.map.row(tileRow, q) : -1;
-    decoder.decode(chunks, row, firstTile + step / 4 * windowColumns, 8, output);
   }
 }
 
-// Encode: an item is eight tile rows by two column blocks; a step is a column block of a tile row.
+// Encode: an item is a few tile rows by a few column blocks; a step is a tile row of all its blocks.
 
 constexpr int itemRows = 8, itemBlocks = 2;
 
@@ -88,44 +55,36 @@ __device__ __forceinline__ int encodeItems(int columnBlocks) {
 
 /// Encodes item `item` of block row m; called by a whole warp.
 __device__ __forceinline__ void encodeItem(
-    const Input& input, const Basis& encoder, Storage* planes, int m, int item, int rowBlocks, int columnBlocks, u32 base) {
+    const Input& input, const Basis& encoder, Storage* planes, int m, int item, int rowBlocks, int columnBlocks) {
   const int lane = threadIdx.x & 31;
   const int perRow = (columnBlocks + itemBlocks - 1) / itemBlocks;
   const int firstRow = m * tileRowsPerBlock + item / perRow * itemRows;
   const int firstBlock = item % perRow * itemBlocks;
-  const int steps = itemRows * min(itemBlocks, columnBlocks - firstBlock);
-
-  Ring<lanePieces * 512> ring(base, lane);
-  int requested = 0;
-  const auto request = [&] {
-    if (requested < steps) {
-      const int row = input.row(firstRow + requested % itemRows, lane & 3);
-      const int block = firstBlock + requested / itemRows;
+#pragma unroll 1
+  for (int tileRow = firstRow; tileRow < firstRow + itemRows; ++tileRow) {
+    const int row = input.row(tileRow, lane & 3);
+    uint4 pieces[itemBlocks][lanePieces];
+    if (input.whole(row, laneColumn(firstBlock + itemBlocks - 1, lanePieces - 1, lane))) {
+      const Storage* source = input.x + (i64)row * input.pitch + laneColumn(firstBlock, 0, lane);
 #pragma unroll
-      for (int i = 0; i < lanePieces; ++i) {
-        const int column = laneColumn(block, i, lane);
-        if (input.whole(row, column)) asyncCopyCached(ring.write + i * 512, input.x + (i64)row * input.pitch + column);
-        else storeToShared(ring.write + i * 512, input.gather(row, column));
-      }
-      ring.advance(ring.write);
-      ++requested;
+      for (int i = 0; i < itemBlocks; ++i)
+#pragma unroll
+        for (int piece = 0; piece < lanePieces; ++piece)
+          pieces[i][piece] = loadConstant(source + laneColumn(i, piece, 0));
+    } else {
+#pragma unroll
+      for (int i = 0; i < itemBlocks; ++i)
+#pragma unroll
+        for (int piece = 0; piece < lanePieces; ++piece)
+          pieces[i][piece] = input.load(row, laneColumn(firstBlock + i, piece, lane));
     }
-    asyncCommit();
-  };
-#pragma unroll 1
-  for (int i = 0; i < ring.slots - 1; ++i) request();
-#pragma unroll 1
-  for (int step = 0; step < steps; ++step) {
-    request();
-    asyncWait<ring.slots - 1>();
-    uint4 pieces[lanePieces];
+    __syncwarp();
+    Storage* target = planes + ((i64)(tileRow / blockRows) * columnBlocks + firstBlock) * blockElements;
 #pragma unroll
-    for (int i = 0; i < lanePieces; ++i) pieces[i] = loadFromShared(ring.read + i * 512);
-    ring.advance(ring.read);
-    const int tileRow = firstRow + step % itemRows, block = firstBlock + step / itemRows;
-    encoder.encode(
-        pieces, planes + ((i64)(tileRow / blockRows) * columnBlocks + block) * blockElements,
-        (i64)rowBlocks * columnBlocks * blockElements, tileRow % blockRows, 0, lane);
+    for (int i = 0; i < itemBlocks; ++i)
+      if (firstBlock + i < columnBlocks)
+        encoder.encode(
+            pieces[i], target + i * blockElements, (i64)rowBlocks * columnBlocks * blockElements, tileRow % blockRows, 0, lane);
   }
 }
 
@@ -137,7 +96,6 @@ struct Counters {
   __device__ __forceinline__ int* tileTicket() const { return words; }
   __device__ __forceinline__ int* sideTicket() const { return words + 1; }
   __device__ __forceinline__ int* firstTicket() const { return words + 2; }
-  __device__ __forceinline__ int* roleTicket() const { return words + 3; }
   __device__ __forceinline__ int* encoded(int m) const { return words + 4 + m; }
   __device__ __forceinline__ int* finished(int block) const { return words + 4 + blockRows + block; }
 };
@@ -153,15 +111,15 @@ struct SideWork {
   Counters counters;
   Schedule schedule;
 
-  __device__ __forceinline__ void encode(const Basis& encoder, int m, int item, u32 ring) const {
-    encodeItem(input, encoder, planes, m, item, schedule.mPairs * 4, columnBlocks, ring);
+  __device__ __forceinline__ void encode(const Basis& encoder, int m, int item) const {
+    encodeItem(input, encoder, planes, m, item, schedule.mPairs * 4, columnBlocks);
     fenceAsync();
     __syncwarp();
     if ((threadIdx.x & 31) == 0) publish(counters.encoded(m));
   }
 
   /// The encodes of the first group row: no product can begin before them, so every warp helps.
-  __device__ __forceinline__ void first(u32 ring) const {
+  __device__ __forceinline__ void first() const {
     const int lane = threadIdx.x & 31;
     const int items = encodeItems(columnBlocks);
     const int total = min(schedule.groupM, schedule.mPairs) * 2 * items;
@@ -171,13 +129,13 @@ struct SideWork {
       int ticket = lane == 0 ? atomicAdd(counters.firstTicket(), 1) : 0;
       ticket = __shfl_sync(~0u, ticket, 0);
       if (ticket >= total) return;
-      encode(encoder, ticket / items, ticket % items, ring);
+      encode(encoder, ticket / items, ticket % items);
     }
   }
 
   /// All the rest, by ticket, until none is left.
   template <bool encodes>
-  __device__ __forceinline__ void rest(u32 ring) const {
+  __device__ __forceinline__ void rest() const {
     const int lane = threadIdx.x & 31;
     const int items = encodeItems(columnBlocks);
     Decoder decoder;
@@ -191,13 +149,13 @@ struct SideWork {
       if (encodes && isEncode) {
         Basis encoder;
         encoder.load(encoderBasis, lane);
-        encode(encoder, 2 * min(schedule.groupM, schedule.mPairs) + work / items, work % items, ring);
+        encode(encoder, 2 * min(schedule.groupM, schedule.mPairs) + work / items, work % items);
       } else {
         const Schedule::Place place = schedule.place(work, 2 * piecesPerBlock, false);
         const int m = 2 * place.m + place.index / piecesPerBlock;
         if (lane == 0) awaitCount(counters.finished(m * schedule.nBlocks + place.n), rank);
         __syncwarp();
-        decodePiece(fragments, decoder, output, m, place.n, schedule.nBlocks, place.index % piecesPerBlock, ring);
+        decodePiece(fragments, decoder, output, m, place.n, schedule.nBlocks, place.index % piecesPerBlock);
       }
     }
   }

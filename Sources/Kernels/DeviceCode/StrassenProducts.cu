@@ -20,18 +20,16 @@
 //   kBlocks    length of the contraction in blocks, at least 1
 //   groupM, groupN   see Schedule.cuh; groupM at most 32
 //
-//   sideClusters     how many clusters do nothing but side work, 1 or more (only read with OUTPUT 2)
 //
-// Launch: clusters of 2, one block an SM: grid 2 * min(number of SMs / 2, mPairs * nBlocks * RANK + sideClusters), but at least
-// 2 * (1 + sideClusters) with OUTPUT 2; 384 threads, 198656 bytes of shared memory.
+// Launch: clusters of 2, one block an SM: grid 2 * min(number of SMs / 2, mPairs * nBlocks * RANK); 198656 bytes of shared memory;
+// 512 threads with OUTPUT 2, otherwise 384. Any grid of at least one cluster is correct, whatever else runs: work is claimed by
+// ticket; a claimed encode waits for nothing, a claimed tile only for encodes and a claimed decode only for tiles that blocks
+// which run have claimed before it, so nothing can deadlock. Which block does what changes no result: every sum has one fixed
+// order.
 //
-// A cluster's role is settled by the order of arrival. Work is claimed by ticket: an encode waits for nothing, a tile for encodes,
-// a decode for tiles. So a launch finishes once its first 1 + sideClusters clusters run at the same time; which blocks run when
-// changes no result, as every sum has one fixed order.
-//
-// Roles in a multiplying block: warp 0 loads (the two blocks of a cluster share the B tile: each fetches half and multicasts it),
-// warp 1 publishes finished tiles, warpgroups 1 and 2 multiply (64 x TILE_COLUMNS each) and decode in the end. Side work has SMs
-// of its own because beside wgmma, which takes the bandwidth of shared memory, it crawls, and slows the products (measured).
+// Roles: warp 0 loads (the two blocks of a cluster share the B tile: each fetches half and multicasts it), warp 1 publishes
+// finished tiles, warpgroups 1 and 2 multiply (64 x TILE_COLUMNS each), warpgroup 3 encodes and decodes. All begin with the
+// first encodes; 1 and 2 end with the last decodes.
 #include "SideWork.cuh"
 #include "Warpgroup.cuh"
 
@@ -53,10 +51,13 @@
 
 constexpr bool transposedA = TESSERA_TRANSPOSED_A, transposedB = TESSERA_TRANSPOSED_B;
 [[maybe_unused]] constexpr bool encodes = TESSERA_ENCODE, decodes = TESSERA_OUTPUT == 2;
-constexpr int threads = 384;
-// Registers a thread by role: 168 at the start and for side work, 65536 in all.
+constexpr int threads = decodes ? 512 : 384;
+// Registers a thread by role, of 65536 in all.
 constexpr int loaderRegisters = 56;
-constexpr int consumerRegisters = 224;
+constexpr int consumerRegisters = decodes ? 160 : 224;
+[[maybe_unused]] constexpr int sideRegisters = 136;
+// With 128 registers to begin with, a single instruction cannot hold the accumulators of 256 columns.
+constexpr int instructionColumns = decodes && tileColumns > 128 ? 128 : tileColumns;
 
 constexpr int blocksA = tileRowsPerBlock / blockRows, blocksB = tileColumns / blockRows;
 static_assert(blocksB % 2 == 0, "each block of a cluster fetches half of the B tile");
@@ -67,12 +68,10 @@ struct Control {
   u64 full[stages], empty[stages];
   u64 ticketFull[2], ticketEmpty[2];
   u64 stored[2], storedFree[2];
-  int sideWork;
   Schedule::Place tile[stages];  // of a stage that begins one
   int ticket[2];
   int storedBlock[2];
 };
-static_assert(stages * stageBytes >= threads / 32 * ringBytes, "the rings of side work lie in the stages");
 static_assert(1024 + stages * stageBytes + sizeof(Control) <= 198656, "see the launch");
 
 /// Transposes a 4 x 4 matrix of words over the four lanes of a quad: lane q gets word q of each of the lanes.
@@ -115,11 +114,7 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
     Storage* __restrict__ fragments,
 #endif
     int mPairs, int nBlocks, int kBlocks, int aPlane, int aOuter, int aInner, int bPlane, int bOuter, int bInner, int groupM,
-    int groupN
-#if TESSERA_OUTPUT == 2
-    , int sideClusters
-#endif
-    ) {
+    int groupN) {
   extern __shared__ u8 shared[];
   const u32 base = (sharedAddress(shared) + 1023) & ~1023u;
   u8* aligned1024 = shared + (base - sharedAddress(shared));
@@ -149,27 +144,13 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
 #if TESSERA_ENCODE
   const Input input(x, ROW_MAP_ARGUMENT, tileRows, inputs, pitchX);
   const SideWork side{input, output, encoder, basis, a, fragments, aOuter, progress, schedule};
-  side.first(base + warp * ringBytes);
+  side.first();
 #else
   const Input input(nullptr, ROW_MAP_ARGUMENT, 0, 0, 0);
   const SideWork side{input, output, nullptr, basis, nullptr, fragments, 1, progress, schedule};
 #endif
-  // The copy engine writes next where the rings of the first encodes were.
-  fenceAsync();
-  // The first cluster to come here multiplies, the next sideClusters do side work, all others multiply.
-  if (threadIdx.x == 0 && self == 0) {
-    const int order = atomicAdd(progress.roleTicket(), 1);
-    control.sideWork = order >= 1 && order <= sideClusters;
-  }
 #endif
   clusterSync();
-#if TESSERA_OUTPUT == 2
-  if (loadRemote(sharedAddress(&control.sideWork), 0)) {
-    side.rest<encodes>(base + warp * ringBytes);
-    clusterSync();
-    return;
-  }
-#endif
 
   if (group == 0) {
     registersDecrease<loaderRegisters>();
@@ -252,7 +233,8 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
     __syncwarp();
   } else if (group <= 2) {
     registersIncrease<consumerRegisters>();
-    float d[tileColumns / 2];
+    float d[tileColumns / instructionColumns][instructionColumns / 2];
+    [[maybe_unused]] constexpr int instructionWindows = instructionColumns / windowColumns;
     int stage = 0, phase = 0;
     const int strip = warp - 4;
     for ([[maybe_unused]] int turn = 0;; ++turn) {
@@ -281,9 +263,12 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
         wgmmaFence();
 #pragma unroll
         for (int step = 0; step < 4; ++step)
-          WarpgroupProduct<tileColumns, transposedA, transposedB>::run(
-              d, descriptorA + step * descriptorStep<transposedA>, descriptorB + step * descriptorStep<transposedB>,
-              (k | step) != 0);
+#pragma unroll
+          for (int part = 0; part < tileColumns / instructionColumns; ++part)
+            WarpgroupProduct<instructionColumns, transposedA, transposedB>::run(
+                d[part], descriptorA + step * descriptorStep<transposedA>,
+                descriptorB + step * descriptorStep<transposedB> + part * (instructionColumns / blockRows * blockBytes >> 4),
+                (k | step) != 0);
         wgmmaCommit();
         if (k > 0) {
           wgmmaWait<1>();
@@ -309,8 +294,8 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
 #pragma unroll
         for (int j = 0; j < tileColumns / 8; ++j) {
           const int column = n * tileColumns + 8 * j + 2 * q;
-          if (row < rows && column < columns) target[column] = __float_as_uint(d[4 * j + 2 * half]);
-          if (row < rows && column + 1 < columns) target[column + 1] = __float_as_uint(d[4 * j + 2 * half + 1]);
+          if (row < rows && column < columns) target[column] = __float_as_uint(d[8 * j / instructionColumns][8 * j % instructionColumns / 2 + 2 * half]);
+          if (row < rows && column + 1 < columns) target[column + 1] = __float_as_uint(d[8 * j / instructionColumns][8 * j % instructionColumns / 2 + 2 * half + 1]);
         }
 #else
 #pragma unroll
@@ -319,7 +304,7 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
             const int j = 4 * window + i;
-            w[i] = Element::pack(d[4 * j + 2 * half], d[4 * j + 2 * half + 1]);
+            w[i] = Element::pack(d[8 * j / instructionColumns][8 * j % instructionColumns / 2 + 2 * half], d[8 * j / instructionColumns][8 * j % instructionColumns / 2 + 2 * half + 1]);
           }
           transposeQuad(w, q);
           const int column = n * tileColumns + 32 * window + 8 * q;
@@ -342,11 +327,11 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
         for (int window = 0; window < windows; ++window) {
           Storage* chunk = target + (half * windows + window) * windowElements;
 #if TESSERA_ELEMENT == 2
-          const float* v = &d[8 * window + 2 * half];
+          const float* v = &d[window / instructionWindows][8 * (window % instructionWindows) + 2 * half];
           store8(chunk, v[0], v[1]);
           store8(chunk + 2, v[4], v[5]);
 #else
-          const float* v = &d[16 * window + 2 * half];
+          const float* v = &d[window / instructionWindows][16 * (window % instructionWindows) + 2 * half];
           store16(chunk, make_uint4(Element::pack(v[0], v[1]), Element::pack(v[4], v[5]), Element::pack(v[8], v[9]),
                                     Element::pack(v[12], v[13])));
 #endif
@@ -363,7 +348,10 @@ extern "C" __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(threads, 
     }
 #if TESSERA_OUTPUT == 2
     __syncwarp();
-    side.rest<encodes>(base + strip * ringBytes);
+    side.rest<encodes>();
+  } else {
+    registersIncrease<sideRegisters>();
+    side.rest<encodes>();
 #endif
   }
   // A block must not leave while its peer may still copy into it or arrive on its barriers.
