@@ -85,13 +85,21 @@ struct Decoder {
 #endif
   }
 
-  /// Decodes a lane's chunks: `row` is source row q of their tile row (-1: none), `tile` the tile column of their first pair,
-  /// pairs `pairStride` apart.
+  /// Decodes a lane's chunks. `target` is the lane's source row (row q of the chunks' tile row) of y, or null; `column` the first
+  /// output column of their first pair, pairs `pairStride` columns apart. `whole`: all columns exist and rows are aligned.
+  template <bool whole, bool biased>
   __device__ __forceinline__ void decode(
-      const PlaneChunks& planes, int row, int tile, int pairStride, const Output& output) const {
+      const PlaneChunks& planes, Storage* target, int column, int pairStride, const Output& output) const {
 #pragma unroll
     for (int i = 0; i < chunkPairs; ++i) {
       float left[4] = {0.0f, 0.0f, 0.0f, 0.0f}, right[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+      const int first = column + i * pairStride;
+      if (biased) {
+        float biases[8];
+        output.loadBias(biases, first);
+        left[0] = biases[0], left[1] = biases[1], right[0] = biases[2], right[1] = biases[3];
+        left[2] = biases[4], left[3] = biases[5], right[2] = biases[6], right[3] = biases[7];
+      }
 #pragma unroll
       for (int s = 0; s < rankSteps; s += 2) {
         u32 a[2][fragmentWordsA];
@@ -106,11 +114,10 @@ struct Decoder {
         }
       }
       float values[8] = {left[0], left[1], right[0], right[1], left[2], left[3], right[2], right[3]};
-      const int column = 4 * (tile + i * pairStride);
-      if (row < 0 || column >= output.columns) continue;
-      float biases[8];
-      output.loadBias(biases, column);
-      output.store(row, column, values, biases);
+      if (target != nullptr) {
+        if (whole) Output::storeWhole(target + first, values);
+        else output.storePart(target + first, first, values);
+      }
     }
   }
 };

@@ -16,7 +16,6 @@
 constexpr int rankTiles = (rank + 15) / 16;
 
 // A group is 32 tiles of a tile row; a lane reads 16 columns of it: 4 tiles of one source row.
-constexpr int groupWords = 16 * Element::bytes / 4;
 constexpr int groupsPerBlock = blockColumns / 32;
 
 /// Where encoded rows come from: x is [rows, columns] with row pitch `pitch`.
@@ -87,21 +86,17 @@ struct Basis {
         }
   }
 
-  /// Encodes what a lane has read of a column block and stores it. Blocked: `target` is the block in plane 0, planes are
-  /// `planeStride` elements apart. Row major: `target` is the block's first tile in plane 0, of which `room` may be written.
+  /// Encodes what a lane has read of a column block and stores it. `target` is plane g of lane (g, q), planes are `planeStride`
+  /// elements apart. Blocked: the row of the block, whose index in the block is `row`. Row major: the block's first tile, `room`
+  /// of which may be written.
   __device__ __forceinline__ void encode(
       const uint4 (&pieces)[lanePieces], Storage* target, i64 planeStride, int row, int room, int lane) const {
     const int g = lane >> 2, q = lane & 3;
 #pragma unroll
-    for (int group = 0; group < groupsPerBlock; ++group) {
-      u32 x[groupWords];
+    for (int m = 0; m < rankTiles; ++m) {
+      Storage* out = target + 16 * m * planeStride;
 #pragma unroll
-      for (int i = 0; i < groupWords / 4; ++i) {
-        const uint4 v = pieces[group * (groupWords / 4) + i];
-        x[4 * i] = v.x, x[4 * i + 1] = v.y, x[4 * i + 2] = v.z, x[4 * i + 3] = v.w;
-      }
-#pragma unroll
-      for (int m = 0; m < rankTiles; ++m) {
+      for (int group = 0; group < groupsPerBlock; ++group) {
         // d[c] covers tiles 4n + c (n = 0 ..< 8): lane (g, q) ends up with tiles 8q .. 8q+7 of planes 16m + g and 16m + 8 + g.
         float d[4][4];
 #pragma unroll
@@ -109,22 +104,20 @@ struct Basis {
 #pragma unroll
           for (int i = 0; i < 4; ++i) d[c][i] = 0.0f;
           u32 b[2][fragmentWordsB];
-#pragma unroll
-          for (int s = 0; s < 2; ++s) {
 #if TESSERA_ELEMENT == 2
-            b[s][0] = Element::round(__uint_as_float(x[4 * c + 2 * s]));
-            b[s][1] = Element::round(__uint_as_float(x[4 * c + 2 * s + 1]));
+          const uint4 v = pieces[c];
+          b[0][0] = Element::round(__uint_as_float(v.x)), b[0][1] = Element::round(__uint_as_float(v.y));
+          b[1][0] = Element::round(__uint_as_float(v.z)), b[1][1] = Element::round(__uint_as_float(v.w));
 #else
-            b[s][0] = x[2 * c + s];
+          const uint4 v = pieces[2 * group + c / 2];
+          b[0][0] = c % 2 ? v.z : v.x, b[1][0] = c % 2 ? v.w : v.y;
 #endif
-          }
           multiplyAccumulate(d[c], words[m][0], b[0], words[m][1], b[1]);
         }
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          const int plane = 16 * m + 8 * half + g;
-          if (plane >= rank) continue;
-          Storage* out = target + plane * planeStride;
+          if (16 * m + 8 * half >= rank) continue;
+          if (16 * m + 8 * half + 8 > rank && 16 * m + 8 * half + g >= rank) continue;
 #pragma unroll
           for (int part = 0; part < 8 / vectorLength; ++part) {
             uint4 v;
@@ -141,9 +134,9 @@ struct Basis {
 #endif
             const int tile = group * 32 + 8 * q + part * vectorLength;
 #if TESSERA_PLANES == 0
-            store16(out + blockOffset(row, tile / vectorLength), v);
+            store16(out + 8 * half * planeStride + ((tile / vectorLength) ^ (row & 7)) * vectorLength, v);
 #else
-            if (tile < room) store16(out + tile, v);
+            if (tile < room) store16(out + 8 * half * planeStride + tile, v);
 #endif
           }
         }

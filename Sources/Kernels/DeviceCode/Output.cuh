@@ -33,37 +33,34 @@ struct Output {
       : y(y), bias(bias), map(map), tileRows(tileRows), columns(columns), pitch(pitch),
         aligned(((u64)y & 15) == 0 && pitch % vectorLength == 0) {}
 
-  template <int count>
-  __device__ __forceinline__ void loadBias(float (&values)[count], int column) const {
+  /// The biases of outputs `column ..< column + 8`.
+  __device__ __forceinline__ void loadBias(float (&values)[8], int column) const {
 #pragma unroll
-    for (int i = 0; i < count; ++i)
+    for (int i = 0; i < 8; ++i)
       values[i] = bias != nullptr && column + i < columns ? storageValue(bias[column + i]) : 0.0f;
   }
 
-  /// Writes outputs `column ..< column + count` of a source row.
-  template <int count>
-  __device__ __forceinline__ void store(int row, int column, float (&values)[count], const float (&biases)[count]) const {
+  /// Eight outputs from `column` of any row can be written as they lie.
+  __device__ __forceinline__ bool whole(int column) const { return aligned && column + 8 <= columns; }
+
+  static __device__ __forceinline__ void storeWhole(Storage* target, float (&values)[8]) {
 #pragma unroll
-    for (int i = 0; i < count; ++i) values[i] = activation(values[i] + biases[i]);
-    Storage* target = y + (i64)row * pitch + column;
-    if (aligned && column + count <= columns) {
+    for (int i = 0; i < 8; ++i) values[i] = activation(values[i]);
 #if TESSERA_ELEMENT == 2
 #pragma unroll
-      for (int i = 0; i < count; i += 4)
-        storeStreaming(target + i, make_uint4(__float_as_uint(values[i]), __float_as_uint(values[i + 1]),
-                                              __float_as_uint(values[i + 2]), __float_as_uint(values[i + 3])));
+    for (int i = 0; i < 8; i += 4)
+      storeStreaming(target + i, make_uint4(__float_as_uint(values[i]), __float_as_uint(values[i + 1]),
+                                            __float_as_uint(values[i + 2]), __float_as_uint(values[i + 3])));
 #else
-#pragma unroll
-      for (int i = 0; i < count; i += 8)
-        storeStreaming(target + i, make_uint4(Element::pack(values[i], values[i + 1]),
-                                              Element::pack(values[i + 2], values[i + 3]),
-                                              Element::pack(values[i + 4], values[i + 5]),
-                                              Element::pack(values[i + 6], values[i + 7])));
+    storeStreaming(target, make_uint4(Element::pack(values[0], values[1]), Element::pack(values[2], values[3]),
+                                      Element::pack(values[4], values[5]), Element::pack(values[6], values[7])));
 #endif
-    } else {
+  }
+
+  /// Writes those of eight outputs that exist.
+  __device__ __forceinline__ void storePart(Storage* target, int column, float (&values)[8]) const {
 #pragma unroll
-      for (int i = 0; i < count; ++i)
-        if (column + i < columns) target[i] = storageBits(values[i]);
-    }
+    for (int i = 0; i < 8; ++i)
+      if (column + i < columns) target[i] = storageBits(activation(values[i]));
   }
 };

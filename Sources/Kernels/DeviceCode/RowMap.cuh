@@ -15,21 +15,25 @@
 struct RowMap {
   int inner, outerStride, innerStride, subStride, limitOuter, limitInner, limit;
 
-  /// The source row of row 0 of tile row `g`, and how many of its rows 0 ..< 4 are present (may be negative or above 4).
-  __device__ __forceinline__ int first(int g, int& present) const {
-    const int outer = g / inner;
-    const int i = g - outer * inner;
-    present = limit - outer * limitOuter - i * limitInner;
-    return outer * outerStride + i * innerStride;
-  }
-
   /// The source row of row `a` of tile row `g`, or -1 where there is none.
-  __device__ __forceinline__ int row(int g, int a) const {
-    int present;
-    const int row = first(g, present);
-    return a < present ? row + a * subStride : -1;
+  __device__ __forceinline__ int row(int g, int a) const;
+};
+
+/// A tile row as the map's pair (outer, i); stepping is cheaper than dividing anew.
+struct TileRow {
+  int outer, i;
+
+  __device__ __forceinline__ TileRow(const RowMap& map, int g) : outer(g / map.inner), i(g - outer * map.inner) {}
+  __device__ __forceinline__ void advance(const RowMap& map) {
+    if (++i == map.inner) i = 0, ++outer;
+  }
+  __device__ __forceinline__ int row(const RowMap& map, int a) const {
+    const bool present = outer * map.limitOuter + i * map.limitInner + a < map.limit;
+    return present ? outer * map.outerStride + i * map.innerStride + a * map.subStride : -1;
   }
 };
+
+__device__ __forceinline__ int RowMap::row(int g, int a) const { return TileRow(*this, g).row(*this, a); }
 
 // As kernel parameters (MLX passes scalars one by one).
 #define ROW_MAP_PARAMETERS \

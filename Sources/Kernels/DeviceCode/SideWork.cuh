@@ -14,10 +14,26 @@
 constexpr int windowsPerPiece = 2;
 constexpr int piecesPerStrip = 2 * windows / windowsPerPiece;
 constexpr int piecesPerBlock = stripsPerBlock * piecesPerStrip;
-constexpr int stepsPerPiece = 4 * windowsPerPiece;
 
 /// Steps loaded at once: what registers hold.
 constexpr int decodeBatch = rankSteps <= 2 ? 4 : rankSteps <= 4 ? 2 : 1;
+
+template <bool whole, bool biased>
+__device__ __forceinline__ void decodeSteps(
+    const Storage* source, const Decoder& decoder, const Output& output, Storage* const (&targets)[4], int column, int lane) {
+#pragma unroll 1
+  for (int window = 0; window < windowsPerPiece; ++window)
+#pragma unroll
+    for (int step = 0; step < 4; step += decodeBatch) {
+      PlaneChunks chunks[decodeBatch];
+#pragma unroll
+      for (int i = 0; i < decodeBatch; ++i)
+        chunks[i].loadPublished(source + (window * 4 + step + i) * 8 * vectorLength, stripElements, lane);
+#pragma unroll
+      for (int i = 0; i < decodeBatch; ++i)
+        decoder.decode<whole, biased>(chunks[i], targets[step + i], column + window * 4 * windowColumns, 32, output);
+    }
+}
 
 /// Decodes piece `piece` of block (m, n); called by a whole warp.
 __device__ __forceinline__ void decodePiece(
@@ -29,28 +45,56 @@ __device__ __forceinline__ void decodePiece(
   if (firstRow >= output.tileRows) return;
   const int firstTile = n * tileColumns + window % windows * windowColumns + 2 * (g & 3);
   const Storage* source = fragments + fragmentOffset(m * nBlocks + n, strip, 0) + window * windowElements + g * vectorLength;
-#pragma unroll 1
-  for (int step = 0; step < stepsPerPiece; step += decodeBatch) {
-    PlaneChunks chunks[decodeBatch];
+  Storage* targets[4];
+  TileRow tileRow(output.map, firstRow + (g >> 2));
 #pragma unroll
-    for (int i = 0; i < decodeBatch; ++i) chunks[i].loadPublished(source + i * 8 * vectorLength, stripElements, lane);
-    source += decodeBatch * 8 * vectorLength;
-#pragma unroll
-    for (int i = 0; i < decodeBatch; ++i) {
-      const int tileRow = firstRow + (step + i) % 4 * 2 + (g >> 2);
-      const int row = tileRow < output.tileRows ? output.map.row(tileRow, q) : -1;
-      decoder.decode(chunks[i], row, firstTile + step / 4 * windowColumns, 8, output);
-    }
+  for (int i = 0; i < 4; ++i) {
+    const int row = firstRow + 2 * i + (g >> 2) < output.tileRows ? tileRow.row(output.map, q) : -1;
+    targets[i] = row < 0 ? nullptr : output.y + (i64)row * output.pitch;
+    tileRow.advance(output.map), tileRow.advance(output.map);
   }
+  const bool whole = output.whole(4 * (n * tileColumns + (window % windows + windowsPerPiece) * windowColumns) - 8);
+  if (whole && output.bias == nullptr) decodeSteps<true, false>(source, decoder, output, targets, 4 * firstTile, lane);
+  else if (whole) decodeSteps<true, true>(source, decoder, output, targets, 4 * firstTile, lane);
+  else decodeSteps<false, true>(source, decoder, output, targets, 4 * firstTile, lane);
 }
 
 // Encode: an item is a few tile rows by a few column blocks; a step is a tile row of all its blocks.
 
 constexpr int itemRows = 8, itemBlocks = 2;
+static_assert(itemBlocks == 2 && blockRows % itemRows == 0, "");
 
 /// Items in the 128 tile rows of a block row.
 __device__ __forceinline__ int encodeItems(int columnBlocks) {
   return tileRowsPerBlock / itemRows * ((columnBlocks + itemBlocks - 1) / itemBlocks);
+}
+
+template <bool whole>
+__device__ __forceinline__ void encodeRows(
+    const Input& input, const Basis& encoder, Storage* target, i64 planeStride, int firstRow, int firstBlock, bool second,
+    int lane) {
+  TileRow tileRow(input.map, firstRow);
+#pragma unroll 1
+  for (int index = firstRow; index < firstRow + itemRows; ++index) {
+    const int row = index < input.tileRows ? tileRow.row(input.map, lane & 3) : -1;
+    tileRow.advance(input.map);
+    uint4 pieces[itemBlocks][lanePieces];
+    const Storage* source = input.x + (i64)row * input.pitch + laneColumn(firstBlock, 0, lane);
+#pragma unroll
+    for (int i = 0; i < itemBlocks; ++i)
+#pragma unroll
+      for (int piece = 0; piece < lanePieces; ++piece) {
+        if (whole) {
+          pieces[i][piece] = row >= 0 ? loadConstant(source + laneColumn(i, piece, 0)) : make_uint4(0, 0, 0, 0);
+        } else {
+          pieces[i][piece] = input.gather(row, laneColumn(firstBlock + i, piece, lane));
+          __syncwarp();  // one after the other: what is rare need not be fast
+        }
+      }
+    encoder.encode(pieces[0], target, planeStride, index, 0, lane);
+    if (second) encoder.encode(pieces[1], target + blockElements, planeStride, index, 0, lane);
+    target += blockColumns;
+  }
 }
 
 /// Encodes item `item` of block row m; called by a whole warp.
@@ -60,32 +104,14 @@ __device__ __forceinline__ void encodeItem(
   const int perRow = (columnBlocks + itemBlocks - 1) / itemBlocks;
   const int firstRow = m * tileRowsPerBlock + item / perRow * itemRows;
   const int firstBlock = item % perRow * itemBlocks;
-#pragma unroll 1
-  for (int tileRow = firstRow; tileRow < firstRow + itemRows; ++tileRow) {
-    const int row = input.row(tileRow, lane & 3);
-    uint4 pieces[itemBlocks][lanePieces];
-    if (input.whole(row, laneColumn(firstBlock + itemBlocks - 1, lanePieces - 1, lane))) {
-      const Storage* source = input.x + (i64)row * input.pitch + laneColumn(firstBlock, 0, lane);
-#pragma unroll
-      for (int i = 0; i < itemBlocks; ++i)
-#pragma unroll
-        for (int piece = 0; piece < lanePieces; ++piece)
-          pieces[i][piece] = loadConstant(source + laneColumn(i, piece, 0));
-    } else {
-#pragma unroll
-      for (int i = 0; i < itemBlocks; ++i)
-#pragma unroll
-        for (int piece = 0; piece < lanePieces; ++piece)
-          pieces[i][piece] = input.load(row, laneColumn(firstBlock + i, piece, lane));
-    }
-    __syncwarp();
-    Storage* target = planes + ((i64)(tileRow / blockRows) * columnBlocks + firstBlock) * blockElements;
-#pragma unroll
-    for (int i = 0; i < itemBlocks; ++i)
-      if (firstBlock + i < columnBlocks)
-        encoder.encode(
-            pieces[i], target + i * blockElements, (i64)rowBlocks * columnBlocks * blockElements, tileRow % blockRows, 0, lane);
-  }
+  const i64 planeStride = (i64)rowBlocks * columnBlocks * blockElements;
+  Storage* target = planes + ((i64)(firstRow / blockRows) * columnBlocks + firstBlock) * blockElements
+      + firstRow % blockRows * blockColumns + (lane >> 2) * planeStride;
+  const bool second = firstBlock + 1 < columnBlocks;
+  if (input.aligned && 4 * (firstBlock + itemBlocks) * blockColumns <= input.columns)
+    encodeRows<true>(input, encoder, target, planeStride, firstRow, firstBlock, second, lane);
+  else
+    encodeRows<false>(input, encoder, target, planeStride, firstRow, firstBlock, second, lane);
 }
 
 /// The counters of a launch. `encoded[m]` counts the items of block row m, `finished[m * nBlocks + n]` the planes of a block.

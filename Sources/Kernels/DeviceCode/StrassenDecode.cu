@@ -27,5 +27,8 @@ extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
   const int tile = (blockIdx.x * 8 + (lane >> 2)) * vectorLength;
   PlaneChunks chunks;
   chunks.load(planes + (i64)tileRow * pitchPlanes + tile, (i64)tileRows * pitchPlanes, tile < pitchPlanes, lane);
-  decoder.decode(chunks, output.map.row(tileRow, lane & 3), tile, 2, output);
+  const int row = output.map.row(tileRow, lane & 3);
+  Storage* target = row < 0 ? nullptr : y + (i64)row * pitchY;
+  if (output.whole(4 * tile + 4 * vectorLength - 8)) decoder.decode<true, true>(chunks, target, 4 * tile, 8, output);
+  else decoder.decode<false, true>(chunks, target, 4 * tile, 8, output);
 }

@@ -42,14 +42,15 @@ extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
     const int block = blockIdx.x * blocksPerWarp + i;
     if (block >= columnBlocks) break;
 #if TESSERA_PLANES == 0
-    const int rowBlocks = paddedRows / blockRows;
-    encoder.encode(
-        pieces[i], planes + ((i64)(tileRow / blockRows) * columnBlocks + block) * blockElements,
-        (i64)rowBlocks * columnBlocks * blockElements, tileRow % blockRows, 0, lane);
+    const i64 planeStride = (i64)(paddedRows / blockRows) * columnBlocks * blockElements;
+    Storage* target = planes + ((i64)(tileRow / blockRows) * columnBlocks + block) * blockElements
+        + tileRow % blockRows * blockColumns;
+    encoder.encode(pieces[i], target + (lane >> 2) * planeStride, planeStride, tileRow, 0, lane);
 #else
+    const i64 planeStride = (i64)tileRows * pitchPlanes;
     const int tile = block * blockColumns;
-    encoder.encode(
-        pieces[i], planes + (i64)tileRow * pitchPlanes + tile, (i64)tileRows * pitchPlanes, 0, pitchPlanes - tile, lane);
+    Storage* target = planes + (i64)tileRow * pitchPlanes + tile;
+    encoder.encode(pieces[i], target + (lane >> 2) * planeStride, planeStride, 0, pitchPlanes - tile, lane);
 #endif
   }
 }
