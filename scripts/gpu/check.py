@@ -19,7 +19,7 @@ worst = 0.0
 def compare(label, ours, plain, exact, floor=1e-6):
     """`floor` is a share of the largest value: TF32's own rounding, where torch chose exact float32 for its part."""
     global worst
-    if ours.dtype == torch.float32:
+    if plain.dtype == torch.float32:
         floor = 1e-3
     exact = exact.double()
     scale = exact.abs().max().item()
@@ -113,12 +113,19 @@ def run(layer, rows, K, N, rank, element, activation, use_bias, tile_columns, ba
         if torch.isnan(planes).any() or planes[:, g:].any() or planes[:, :, kt:].any():
             failures.append(label + " padding " + name)
             print("FAIL padding", label, name)
+    layer.forward(x, encoder, packed, decoder, bias, y)
+    dy = draw(rows.rows, N)
+    products = torch.bmm(exact_planes, wide[2].transpose(1, 2))
+    exact_basis = torch.einsum("pgj,gje->pe", products, gather_tiles(torch, dy.double(), rows))
+    rounded = torch.bmm(reference_encode(torch, x, encoder, rows).contiguous(), weight.transpose(1, 2)).double()
+    plain_basis = torch.einsum("pgj,gje->pe", rounded, gather_tiles(torch, dy.double(), rows))
+    compare(label + " decoder gradient", layer.basis_gradient(torch, dy, nt), plain_basis, exact_basis, 2e-3)
+
     y = torch.full((rows.rows, N), float("nan"), device="cuda", dtype=dtype)
     layer.portable(torch, x, encoder, weight, decoder, bias, y)
     compare(label + " portable", y, plain, exact)
 
     if backward:
-        dy = draw(rows.rows, N)
         dx = torch.full((rows.rows, K), float("nan"), device="cuda", dtype=dtype)
         dw = torch.full((rank, nt, kt), float("nan"), device="cuda", dtype=dtype)
         layer.fragments.fill_(float("nan"))
@@ -134,6 +141,11 @@ def run(layer, rows, K, N, rank, element, activation, use_bias, tile_columns, ba
         exact_dx, exact_dw = gradients(dy.double(), *wide[:4])
         compare(label + " dx", dx, plain_dx, exact_dx)
         compare(label + " dw", dw, plain_dw, exact_dw)
+        exact_dxh = torch.bmm(reference_encode(torch, dy.double(), wide[3], rows), wide[2])
+        plain_dxh = torch.bmm(reference_encode(torch, dy, decoder, rows).contiguous(), weight).double()
+        z = gather_tiles(torch, x.double(), rows)
+        compare(label + " encoder gradient", layer.basis_gradient(torch, x, kt),
+                torch.einsum("pgj,gje->pe", plain_dxh, z), torch.einsum("pgj,gje->pe", exact_dxh, z), 2e-3)
 
 
 def main():

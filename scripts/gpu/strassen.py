@@ -90,9 +90,10 @@ class StrassenTile:
         self.whole_kernel = self.products("whole", OUTPUT=2, ACTIVATION=ACTIVATIONS[activation], ENCODE=1)
         self.fragment_kernel = self.products("fragments", OUTPUT=0)
         self.rows_kernel = self.products("rows", OUTPUT=1)
+        self.basis_kernel = self.kernel("BasisGradient.cu", "basis_gradient", RANK=rank, TILE_COLUMNS=tile_columns)
+        self.sum_kernel = self.kernel("BasisGradient.cu", "basis_sum", RANK=rank, SUM=1)
         if backward:
             self.input_kernel = self.products("input", OUTPUT=2, TRANSPOSED_B=1)
-            self.input_fragment_kernel = self.products("input_fragments", OUTPUT=0, TRANSPOSED_B=1)
             self.weight_kernel = self.products("weight", OUTPUT=1, TRANSPOSED_A=1, TRANSPOSED_B=1)
 
     def kernel(self, file, role, shared=0, **defines):
@@ -137,12 +138,13 @@ class StrassenTile:
 
     # Launches
 
-    def encode(self, x, basis, planes=None):
+    def encode(self, x, basis, planes=None, clear=False):
         planes = self.planes if planes is None else planes
         columns = x.shape[-1]
         blocks = self.k_columns if planes is self.planes else self.n_columns
         self.encode_kernel((ceil_div(blocks, 2), ceil_div(self.padded_rows, 8)), 256, x, basis, planes,
-                           *self.rows.arguments, self.rows.tile_rows, columns, x.stride(0), self.padded_rows, blocks, 0)
+                           self.counters, *self.rows.arguments, self.rows.tile_rows, columns, x.stride(0), self.padded_rows,
+                           blocks, 0, self.counters.numel() if clear else 0)
 
     def clear(self):
         self.clear_kernel(ceil_div(self.counters.numel(), 256), 256, self.counters, self.counters.numel())
@@ -179,8 +181,7 @@ class StrassenTile:
 
     def forward(self, x, encoder, packed, decoder, bias, y):
         """Two launches: the planes are there for other layers that read x."""
-        self.clear()
-        self.encode(x, encoder)
+        self.encode(x, encoder, clear=True)
         self.fused(packed, decoder, bias, y)
 
     def whole(self, x, encoder, packed, decoder, bias, y):
@@ -199,8 +200,8 @@ class StrassenTile:
         k_pitch, n_pitch = round_up(self.k_tiles, unit), round_up(self.n_tiles, unit)
         planes = torch.full((self.rank, g, k_pitch), float("nan"), device="cuda", dtype=x.dtype)
         self.encode_rows_kernel((ceil_div(k_pitch, 2 * self.block_columns), ceil_div(g, 8)), 256, x, encoder, planes,
-                                *self.rows.arguments, g, self.K, x.stride(0), g, ceil_div(k_pitch, self.block_columns),
-                                k_pitch)
+                                self.counters, *self.rows.arguments, g, self.K, x.stride(0), g,
+                                ceil_div(k_pitch, self.block_columns), k_pitch, 0)
         padded = torch.nn.functional.pad(weight, (0, k_pitch - self.k_tiles, 0, n_pitch - self.n_tiles))
         products = torch.bmm(planes, padded.transpose(1, 2))
         self.decode_kernel((ceil_div(n_pitch, 8 * unit), ceil_div(g, 8)), 256, products, decoder,
@@ -212,13 +213,10 @@ class StrassenTile:
         n_blocks = ceil_div(self.k_tiles, self.tile_columns)
         schedule = [self.m_pairs, n_blocks, ceil_div(self.n_tiles, self.block_columns),
                     *self.strides(self.padded_rows, self.n_columns, False),
-                    *self.strides(self.n_padded, self.k_columns, True), *self.choose_group_for(n_blocks)]
+                    *self.strides(self.n_padded, self.k_columns, True), *self.choose_group(n_blocks)]
         self.input_kernel(self.grid(self.m_pairs, n_blocks), FUSED_THREADS, self.output_planes, packed, encoder,
                           encoder, self.counters, self.fragments, dx, *self.rows.arguments, self.rows.tile_rows, self.K,
                           dx.stride(0), False, *schedule)
-
-    def choose_group_for(self, n_blocks):
-        return self.choose_group(n_blocks)
 
     def weight_gradient(self, result):
         """dW [rank, N/4, K/4] from the encoded output gradient and the encoded input."""
@@ -232,12 +230,21 @@ class StrassenTile:
 
     def backward_pass(self, dy, x, encoder, packed, decoder, dx, dw):
         """Gradients of the input and of the encoded weight; the planes of x are recomputed."""
-        self.clear()
-        self.encode(dy, decoder, self.output_planes)
+        self.encode(dy, decoder, self.output_planes, clear=True)
         self.input_gradient(packed, encoder, dx)
-        self.encode(x, encoder)
-        self.clear()
+        self.encode(x, encoder, clear=True)
         self.weight_gradient(dw)
+
+    def basis_gradient(self, torch, z, tiles):
+        """[rank, 16] float32 from the fragments of the last fused or input_gradient launch of `tiles` tile columns."""
+        n_blocks = ceil_div(tiles, self.tile_columns)
+        blocks = 2 * self.sms
+        partials = torch.full((blocks, self.rank, 16), float("nan"), device="cuda")
+        result = torch.full((self.rank, 16), float("nan"), device="cuda")
+        self.basis_kernel(blocks, 256, self.fragments, z, partials, *self.rows.arguments, self.rows.tile_rows, z.shape[1],
+                          z.stride(0), 2 * self.m_pairs, n_blocks)
+        self.sum_kernel(ceil_div(self.rank * 16, 256), 256, partials, result, blocks)
+        return result
 
 
 # The operator written plainly: the definition.

@@ -9,6 +9,7 @@
 //   row map   see RowMap.cuh; tileRows tile rows exist
 //   paddedRows, columnBlocks  extent of the planes in rows (blocked: a multiple of 256; row major: tileRows) and blocks
 //   pitchPlanes               row major only: elements, a multiple of 16 bytes
+//   counters                  out: `counterCount` words, set to zero, for the products kernel that follows (may be 0)
 //
 // Launch: 256 threads; grid (ceil(columnBlocks / 2), ceil(paddedRows / 8)). No shared memory.
 // A warp takes one tile row and two column blocks. X is read once, each plane written once.
@@ -22,8 +23,10 @@
 constexpr int blocksPerWarp = 2;
 
 extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
-    const Storage* __restrict__ x, const Storage* __restrict__ basis, Storage* __restrict__ planes,
-    ROW_MAP_PARAMETERS, int tileRows, int columns, int pitchX, int paddedRows, int columnBlocks, int pitchPlanes) {
+    const Storage* __restrict__ x, const Storage* __restrict__ basis, Storage* __restrict__ planes, int* __restrict__ counters,
+    ROW_MAP_PARAMETERS, int tileRows, int columns, int pitchX, int paddedRows, int columnBlocks, int pitchPlanes, int counterCount) {
+  if (blockIdx.x == 0 && blockIdx.y == 0)
+    for (int i = threadIdx.x; i < counterCount; i += 256) counters[i] = 0;
   const int lane = threadIdx.x & 31;
   const int tileRow = blockIdx.y * 8 + (threadIdx.x >> 5);
   if (tileRow >= paddedRows) return;
