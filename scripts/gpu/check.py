@@ -96,7 +96,7 @@ def run(layer, rows, K, N, rank, element, activation, use_bias, tile_columns, ba
     torch.cuda.synchronize()
     compare(label + " products", result, plain_products, exact_products)
 
-    for name, forward in (("fused", layer.forward), ("whole", layer.whole)):
+    for name, forward in (("fused", layer.forward), ("whole", layer.whole), ("separate", layer.separate)):
         first = None
         for _ in range(2):
             y = torch.full((rows.rows, N), float("nan"), device="cuda", dtype=dtype)
@@ -122,7 +122,8 @@ def run(layer, rows, K, N, rank, element, activation, use_bias, tile_columns, ba
     compare(label + " decoder gradient", layer.basis_gradient(torch, dy, nt), plain_basis, exact_basis, 2e-3)
 
     y = torch.full((rows.rows, N), float("nan"), device="cuda", dtype=dtype)
-    layer.portable(torch, x, encoder, weight, decoder, bias, y)
+    layer.allocate_rows(torch, weight)
+    layer.portable(torch, x, encoder, decoder, bias, y)
     compare(label + " portable", y, plain, exact)
 
     if backward:

@@ -85,7 +85,10 @@ class StrassenTile:
         self.pack_kernel = self.kernel("PackPlanes.cu", "pack")
         self.clear_kernel = Kernel("Clear.cu", "clear_counters")
         self.encode_rows_kernel = self.kernel("StrassenEncode.cu", "encode_rows", RANK=rank, PLANES=1)
-        self.decode_kernel = self.kernel("StrassenDecode.cu", "decode", RANK=rank, ACTIVATION=ACTIVATIONS[activation])
+        self.decode_rows_kernel = self.kernel("StrassenDecode.cu", "decode_rows", RANK=rank, PLANES=1,
+                                              ACTIVATION=ACTIVATIONS[activation])
+        self.decode_kernel = self.kernel("StrassenDecode.cu", "decode", RANK=rank, PLANES=0, TILE_COLUMNS=tile_columns,
+                                         ACTIVATION=ACTIVATIONS[activation])
         self.fused_kernel = self.products("fused", OUTPUT=2, ACTIVATION=ACTIVATIONS[activation])
         self.whole_kernel = self.products("whole", OUTPUT=2, ACTIVATION=ACTIVATIONS[activation], ENCODE=1)
         self.fragment_kernel = self.products("fragments", OUTPUT=0)
@@ -193,20 +196,38 @@ class StrassenTile:
                           *self.rows.arguments, self.rows.tile_rows, self.K, x.stride(0), self.N, y.stride(0),
                           bias is not None, *schedule)
 
-    def portable(self, torch, x, encoder, weight, decoder, bias, y):
-        """Without the Hopper products: row-major planes around the framework's batched product."""
+    def decode(self, decoder, bias, y):
+        self.decode_kernel((ceil_div(self.n_tiles, 64), ceil_div(self.rows.tile_rows, 8)), 256, self.fragments, decoder,
+                           decoder if bias is None else bias, y, *self.rows.arguments, self.rows.tile_rows, self.N,
+                           y.stride(0), bias is not None, ceil_div(self.n_tiles, self.tile_columns), 0)
+
+    def separate(self, x, encoder, packed, decoder, bias, y):
+        """Three launches."""
+        self.encode(x, encoder, clear=True)
+        self.products_only(packed)
+        self.decode(decoder, bias, y)
+
+    # Without the Hopper products: row-major planes around the framework's batched product.
+
+    def allocate_rows(self, torch, weight):
         unit = 16 // self.bytes
+        self.k_pitch, self.n_pitch = round_up(self.k_tiles, unit), round_up(self.n_tiles, unit)
+        self.row_planes = torch.full((self.rank, self.rows.tile_rows, self.k_pitch), float("nan"), device="cuda",
+                                     dtype=weight.dtype)
+        self.row_products = torch.full((self.rank, self.rows.tile_rows, self.n_pitch), float("nan"), device="cuda",
+                                       dtype=weight.dtype)
+        padded = torch.nn.functional.pad(weight, (0, self.k_pitch - self.k_tiles, 0, self.n_pitch - self.n_tiles))
+        self.row_weight = padded.transpose(1, 2)
+
+    def portable(self, torch, x, encoder, decoder, bias, y):
         g = self.rows.tile_rows
-        k_pitch, n_pitch = round_up(self.k_tiles, unit), round_up(self.n_tiles, unit)
-        planes = torch.full((self.rank, g, k_pitch), float("nan"), device="cuda", dtype=x.dtype)
-        self.encode_rows_kernel((ceil_div(k_pitch, 2 * self.block_columns), ceil_div(g, 8)), 256, x, encoder, planes,
-                                self.counters, *self.rows.arguments, g, self.K, x.stride(0), g,
-                                ceil_div(k_pitch, self.block_columns), k_pitch, 0)
-        padded = torch.nn.functional.pad(weight, (0, k_pitch - self.k_tiles, 0, n_pitch - self.n_tiles))
-        products = torch.bmm(planes, padded.transpose(1, 2))
-        self.decode_kernel((ceil_div(n_pitch, 8 * unit), ceil_div(g, 8)), 256, products, decoder,
-                           decoder if bias is None else bias, y, *self.rows.arguments, g, self.N, y.stride(0),
-                           bias is not None, n_pitch)
+        self.encode_rows_kernel((ceil_div(self.k_pitch, 2 * self.block_columns), ceil_div(g, 8)), 256, x, encoder,
+                                self.row_planes, self.counters, *self.rows.arguments, g, self.K, x.stride(0), g,
+                                ceil_div(self.k_pitch, self.block_columns), self.k_pitch, 0)
+        torch.bmm(self.row_planes, self.row_weight, out=self.row_products)
+        self.decode_rows_kernel((ceil_div(self.n_tiles, 64), ceil_div(g, 8)), 256, self.row_products, decoder,
+                                decoder if bias is None else bias, y, *self.rows.arguments, g, self.N, y.stride(0),
+                                bias is not None, 0, self.n_pitch)
 
     def input_gradient(self, packed, encoder, dx):
         """dX from the encoded output gradient in `output_planes`."""
