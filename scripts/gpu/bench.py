@@ -1,6 +1,6 @@
 """Times Strassen-Tile and its rivals in one run: medians and spread, share of the limits measured in the same run, JSON.
 
-usage: bench.py OUT.json [--shapes MxKxN,...] [--ranks 16,24,32] [--parts] [--rivals] [--compile] [--sparse] [--backward] [--groups] [--columns 128]
+usage: bench.py OUT.json [--shapes MxKxN,...] [--ranks 16,24,32] [--parts] [--fused] [--rivals] [--compile] [--sparse] [--backward] [--groups] [--columns 128]
 """
 
 import argparse
@@ -20,7 +20,7 @@ parser.add_argument("--shapes", default="8192x8192x8192,16384x4096x4096,4096x204
 parser.add_argument("--ranks", default="16,24,32")
 parser.add_argument("--columns", default="256")
 parser.add_argument("--rounds", type=int, default=5)
-for flag in ("parts", "rivals", "compile", "backward", "groups", "sparse"):
+for flag in ("parts", "fused", "rivals", "compile", "backward", "groups", "sparse"):
     parser.add_argument("--" + flag, action="store_true")
 options = parser.parse_args()
 torch.manual_seed(0)
@@ -151,7 +151,8 @@ def measure(shape, rank, layers, limits):
                 race.add("decode rows", lambda i, l=layer: l.decode_rows_kernel(
                     (ceil_div(l.n_tiles, 64), ceil_div(l.rows.tile_rows, 8)), 256, l.row_products, decoder, decoder, ys[i],
                     *l.rows.arguments, l.rows.tile_rows, l.N, ys[i].stride(0), False, 0, l.n_pitch), sets)
-        race.add("ours, one launch" + tag, lambda i, l=layer, p=packed: l.whole(xs[i], encoder, p, decoder, None, ys[i]), sets)
+        if options.fused:
+            race.add("ours, one launch" + tag, lambda i, l=layer, p=packed: l.whole(xs[i], encoder, p, decoder, None, ys[i]), sets)
         race.add("ours, two launches" + tag, lambda i, l=layer, p=packed: l.forward(xs[i], encoder, p, decoder, None, ys[i]), sets)
         if options.groups:
             n_blocks = ceil_div(layer.n_tiles, columns)
@@ -179,7 +180,8 @@ def measure(shape, rank, layers, limits):
             def fused_run(i, l=layer, p=packed):
                 l.clear()
                 l.fused(p, decoder, None, ys[i])
-            race.add("fused" + tag, fused_run, sets)
+            if options.fused:
+                race.add("fused" + tag, fused_run, sets)
             race.add("decode" + tag, lambda i, l=layer: l.decode(decoder, None, ys[i]), sets)
         if options.backward:
             dw = torch.empty_like(weight)

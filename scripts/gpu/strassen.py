@@ -159,11 +159,17 @@ class StrassenTile:
     def grid(self, m_pairs, n_blocks):
         return 2 * min(self.sms // 2, m_pairs * n_blocks * self.rank)
 
-    def forward_schedule(self):
+    def plane_group(self, n_blocks):
+        """Without a decode beside them, products run plane by plane: each operand leaves device memory once."""
+        bytes_per_pair = 256 * self.k_tiles * self.bytes
+        pairs = (32 << 20) // bytes_per_pair - n_blocks * self.tile_columns // 256
+        return max(1, min(self.m_pairs, pairs)), n_blocks
+
+    def forward_schedule(self, group=None):
         n_blocks = ceil_div(self.n_tiles, self.tile_columns)
         return [self.m_pairs, n_blocks, ceil_div(self.k_tiles, self.block_columns),
                 *self.strides(self.padded_rows, self.k_columns, False),
-                *self.strides(self.n_padded, self.k_columns, False), *self.group]
+                *self.strides(self.n_padded, self.k_columns, False), *(group or self.group)]
 
     def fused(self, packed, basis, bias, y):
         """Products and decode in one launch."""
@@ -173,12 +179,12 @@ class StrassenTile:
                           self.rows.tile_rows, self.N, y.stride(0), bias is not None, *schedule)
 
     def products_only(self, packed):
-        schedule = self.forward_schedule()
+        schedule = self.forward_schedule(self.plane_group(ceil_div(self.n_tiles, self.tile_columns)))
         self.fragment_kernel(self.grid(*schedule[:2]), PRODUCT_THREADS, self.planes, packed, self.counters,
                              self.fragments, *schedule)
 
     def products_rows(self, packed, result):
-        schedule = self.forward_schedule()
+        schedule = self.forward_schedule(self.plane_group(ceil_div(self.n_tiles, self.tile_columns)))
         self.rows_kernel(self.grid(*schedule[:2]), PRODUCT_THREADS, self.planes, packed, self.counters, result,
                          self.rows.tile_rows, self.n_tiles, *schedule)
 

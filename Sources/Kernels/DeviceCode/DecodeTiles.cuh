@@ -16,20 +16,8 @@ constexpr int chunkPairs = vectorLength / 2;
 struct PlaneChunks {
   uint4 chunk[rankSteps][2];
 
-  /// Reads them: `source` is the lane's chunk of plane 0; planes are `planeStride` elements apart.
-  __device__ __forceinline__ void load(const Storage* source, i64 planeStride, bool present, int lane) {
-    const int q = lane & 3;
-#pragma unroll
-    for (int s = 0; s < rankSteps; ++s)
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int plane = 8 * s + 2 * q + half;
-        chunk[s][half] = present && (8 * s + 8 <= rank || plane < rank) ? loadConstant(source + plane * planeStride)
-                                                                       : make_uint4(0, 0, 0, 0);
-      }
-  }
-
-  /// As load, of what other blocks have written in this launch.
+  /// Reads what other blocks have written in this launch: `source` is the lane's chunk of plane 0, planes `planeStride` elements
+  /// apart.
   __device__ __forceinline__ void loadPublished(const Storage* source, i64 planeStride, int lane) {
     const int q = lane & 3;
     source += 2 * q * planeStride;
