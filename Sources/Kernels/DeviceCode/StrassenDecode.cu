@@ -9,7 +9,7 @@
 //   y        out: [rows, columns], row pitch pitchY; rows that the map (RowMap.cuh) does not name keep their contents
 //
 // Launch: 256 threads, grid (ceil(tile columns / 64), ceil(tileRows / 8)); no shared memory. Any GPU from sm_80 on.
-// Memory-bound: RANK planes read once, y written once; of the copy bandwidth (H200, 8192^2): fragments 90 to 96 %, rows 81 to 88 %.
+// Memory-bound: RANK planes read once, y written once; of the copy bandwidth (H200, 8192^2): fragments 90 to 96 %, rows 81 to 87 %.
 //
 // A warp takes 64 neighbouring positions of a tile row, 16 (eight pairs) at a time: lane (g, q) reads pair g of the planes 8s + 2q
 // and 8s + 2q + 1, and these, regrouped by byte permutes, are the A operand (16 positions x 8 planes). The result gives lane

@@ -18,14 +18,14 @@
 //   counters   4 + 2 * mPairs * (nBlocks + 1) words, zero before every launch (Clear.cu), private to it
 //   fragments  2 * mPairs * nBlocks * RANK * 128 * TILE_COLUMNS elements; need not be initialised
 //   kBlocks    length of the contraction in blocks, at least 1
-//   groupM, groupN   see Schedule.cuh; groupM at most 32 with TESSERA_ENCODE. Without decode, groups of whole planes (one group, if the
-//              operands of a plane fit the L2 cache) read least from device memory: 0.66 against 0.72 ms at 8192^3, rank 24
+//   groupM, groupN   see Schedule.cuh; groupM at most 32 with TESSERA_ENCODE. Without decode, one group of all blocks
+//              (if the operands of a plane fit the L2 cache) reads least from device memory: 0.66 against 0.72 ms at 8192^3, rank 24
 //
 // Launch: clusters of 2, one block an SM: grid 2 * min(number of SMs / 2, mPairs * nBlocks * RANK); 198656 bytes of shared memory;
 // 512 threads with OUTPUT 2, otherwise 384. Any grid of at least one cluster is correct, whatever else runs: work is claimed by
-// ticket; a claimed encode waits for nothing, a claimed tile only for encodes and a claimed decode only for tiles that blocks
-// which run have claimed before it, so nothing can deadlock. Which block does what changes no result: every sum has one fixed
-// order.
+// ticket; an encode waits for nothing; a tile waits for encodes, whose tickets come before the decodes that could hold their warps
+// up; a decode waits for tiles, which the blocks that run go on claiming whatever their decodes wait for. So nothing can deadlock.
+// Which block does what changes no result: every sum has one fixed order.
 //
 // Share of the limit (H200, bf16, 8192^3, OUTPUT 0, against the rate of a dense cuBLAS product in the same run): 93 % at rank 16,
 // 92 % at 24, 95 % at 32; 4096 x 2048 x 5632: 68 to 71 % (tiles of eight contraction blocks spend a quarter of their time between
