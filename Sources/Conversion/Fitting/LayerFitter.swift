@@ -6,15 +6,15 @@ import Operators
 import OrderedCollections
 /// Fits structured layers to dense ones on the inputs that they will really get.
 ///
-/// Blocks are fitted from the first to the last. The inputs of a block are those of the model as
-/// converted so far; its targets are the outputs of the original model. So each fit makes up, as
-/// far as it can, for what the blocks before it lost.
+/// Groups of layers are fitted from the first to the last. The inputs of a group are those of the
+/// model as converted so far; its targets are the outputs of the original model. So each fit makes
+/// up, as far as it can, for what the layers before it lost.
 struct LayerFitter {
   let original: BERTModel
   let converted: BERTModel
   let batches: [TokenBatches.Batch]
 
-  /// Fits the layers of one block and puts them into the converted model.
+  /// Fits the layers of one group and puts them into the converted model.
   func fit(_ layers: [ConversionPlan.Layer], progress: () throws -> Void) throws {
     let paths = layers.map(\.path)
     let dense = Dictionary(
@@ -34,7 +34,7 @@ struct LayerFitter {
         inputs[path] = x
       } during: {
         for batch in batches {
-          // The graph stops at these layers: the blocks behind them are never computed.
+          // The graph stops at these layers: what comes behind them is never computed.
           _ = original.hiddenStates(tokens: batch.array)
           _ = converted.hiddenStates(tokens: batch.array)
           for path in paths {
