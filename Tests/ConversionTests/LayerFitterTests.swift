@@ -133,20 +133,24 @@ import Testing
           pair.converted.model.namedModules()[path] as? StructuredLinear)
         return try relativeError(layer(x), y)
       }
-      #expect(errors[0] < 0.95 * errors[1], "\(path): \(errors)")
+      #expect(errors[0] < errors[1], "\(path): \(errors)")
     }
   }
 
   /// The laws above are about single layers; this is what they are for.
   @Test(arguments: ["lowrank:rank=4", "stl:rank=24"])
-  func fittingInOrderIsBetterThanAllAtOnce(_ spec: String) throws {
-    let (inOrder, atOnce) = (try Pair(spec), try Pair(spec))
+  func fittingInOrderIsBetterThanWholeBlocks(_ spec: String) throws {
+    let (inOrder, blocks) = (try Pair(spec, texts: 300), try Pair(spec, texts: 300))
     try inOrder.fit()
     let fitter = LayerFitter(
-      original: atOnce.original.model, converted: atOnce.converted.model,
-      batches: atOnce.training.batches)
-    try fitter.fit(atOnce.plan.layers) {}
-    let (better, worse) = (try inOrder.fidelity().cosine, try atOnce.fidelity().cosine)
-    #expect(better > worse + 0.01, "\(better), all at once \(worse)")
+      original: blocks.original.model, converted: blocks.converted.model,
+      batches: blocks.training.batches)
+    for index in 0..<2 {
+      try fitter.fit(
+        blocks.plan.layers.filter { $0.path.hasPrefix("encoder.layer.\(index).") }
+      ) {}
+    }
+    let (better, worse) = (try inOrder.fidelity().cosine, try blocks.fidelity().cosine)
+    #expect(better > worse + 0.02, "\(better), whole blocks \(worse)")
   }
 }
