@@ -42,7 +42,14 @@ enum Tool {
       func text(_ index: Int) throws -> String {
         String(decoding: try Data(contentsOf: files[index]), as: UTF8.self)
       }
-      try process.run()
+      // Threads that tests run on block signals, and a child would inherit that.
+      var (none, blocked) = (sigset_t(), sigset_t())
+      sigemptyset(&none)
+      pthread_sigmask(SIG_SETMASK, &none, &blocked)
+      do {
+        defer { pthread_sigmask(SIG_SETMASK, &blocked, nil) }
+        try process.run()
+      }
       let end = ContinuousClock.now + limit
       var isAwaited = mark != nil
       while process.isRunning {

@@ -42,12 +42,11 @@ import Testing
     #expect(wide?.structure.inputs == 8 && wide?.structure.outputs == 12)
   }
 
-  @Test func blocksAreGroupsAndOtherLayersStandAlone() throws {
+  @Test func layersThatFeedEachOtherAreNotInOneGroup() throws {
     let plan = try ConversionPlan(for: model, rules: [rule("2:4")])
-    #expect(plan.groups.map(\.count) == [6, 6, 1])
-    for (index, group) in plan.groups.prefix(2).enumerated() {
-      #expect(group.allSatisfy { $0.path.hasPrefix("encoder.layer.\(index).") })
-    }
+    #expect(plan.groups.map(\.count) == [3, 1, 1, 1, 3, 1, 1, 1, 1])
+    #expect(
+      plan.groups[0].map { $0.path.split(separator: ".").last } == ["query", "key", "value"])
     #expect(plan.groups.last?.first?.path == "pooler.dense")
     #expect(plan.groups.flatMap { $0.map(\.path) } == plan.layers.map(\.path))
   }

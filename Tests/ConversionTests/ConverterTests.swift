@@ -94,7 +94,7 @@ import Testing
       try Converter(folder: SmallModel.folder, options: options("lowrank:rank=99", ratio: nil))
     }
     try withCorpus(calibration: 4, heldOut: 3) { corpus, _ in
-      #expect(throws: ConversionError.self) {
+      _ = #expect(throws: ConversionError.self) {
         try Sweep.run(
           folder: SmallModel.folder,
           options: [options("2:4", ratio: nil), options("btt:rank=99", ratio: nil)],

@@ -110,11 +110,12 @@ import Testing
       all += tiles(samples, tile: 2, rows: rows)
     }
     let count = Double(all.count)
-    let mean = (0..<6).map { column in all.reduce(0) { $0 + $1[column] } / count }
-    let expected = (0..<6).flatMap { i in
-      (0..<6).map { j in
-        all.reduce(0) { $0 + ($1[i] - mean[i]) * ($1[j] - mean[j]) } / count
-      }
+    var mean = [Double](repeating: 0, count: 6)
+    for tile in all { for column in 0..<6 { mean[column] += tile[column] / count } }
+    var expected = [Double](repeating: 0, count: 36)
+    for tile in all {
+      let centred = zip(tile, mean).map { $0 - $1 }
+      for i in 0..<6 { for j in 0..<6 { expected[6 * i + j] += centred[i] * centred[j] / count } }
     }
     let target = try moments.target(weight: .zeros([2, 3]))
     expectClose(

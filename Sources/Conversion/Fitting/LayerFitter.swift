@@ -7,12 +7,12 @@ import OrderedCollections
 
 /// Fits structured layers to dense ones on the inputs that they will really get.
 ///
-/// Blocks are fitted from the first to the last. The inputs of a block are those of the model as
-/// converted so far; its targets are the outputs of the original model. So each fit makes up, as
-/// far as it can, for what the blocks before it lost.
+/// Groups of layers are fitted from the first to the last. The inputs of a group are those of the
+/// model as converted so far; its targets are the outputs of the original model. So each fit makes
+/// up, as far as it can, for what the layers before it lost.
 ///
-/// The hidden states in front of the block are kept for all batches, so that every block of either
-/// model runs once for its moments and once to go on: 2·T·D numbers for T tokens in memory.
+/// The hidden states in front of a block are kept for all batches, so that a group runs its own
+/// block only: 2·T·D numbers for T tokens in memory.
 final class LayerFitter {
   let original: BERTModel
   let converted: BERTModel
@@ -43,9 +43,9 @@ final class LayerFitter {
     }
   }
 
-  /// Fits the layers of one block and puts them into the converted model.
+  /// Fits the layers of one group and puts them into the converted model.
   ///
-  /// Blocks have to come in the order of the model.
+  /// Groups have to come in the order of the model.
   func fit(_ layers: [ConversionPlan.Layer], progress: () throws -> Void) throws {
     let paths = layers.map(\.path)
     let dense = Dictionary(

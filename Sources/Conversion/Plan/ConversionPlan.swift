@@ -51,18 +51,20 @@ public struct ConversionPlan: Sendable {
     }
   }
 
-  /// The layers in groups that are fitted on the same run of the model: those of one block, by the
-  /// path up to its first number.
+  /// The layers in groups that are fitted on the same run of the model: those with the same parent,
+  /// such as query, key and value.
+  ///
+  /// Layers that feed each other have different parents, so that each is fitted on what the one
+  /// before it has become. A block fitted as a whole, on the inputs that its dense layers gave, loses
+  /// much more: its last layers never see the errors of its first.
   var groups: [[Layer]] {
-    var groups: [(key: String, layers: [Layer])] = []
+    var groups: [(parent: Substring, layers: [Layer])] = []
     for layer in layers {
-      let parts = layer.path.split(separator: ".")
-      let end = parts.firstIndex { Int($0) != nil }
-      let key = end.map { parts[...$0].joined(separator: ".") } ?? layer.path
-      if groups.last?.key == key {
+      let parent = layer.path.prefix(upTo: layer.path.lastIndex(of: ".") ?? layer.path.startIndex)
+      if groups.last?.parent == parent {
         groups[groups.count - 1].layers.append(layer)
       } else {
-        groups.append((key, [layer]))
+        groups.append((parent, [layer]))
       }
     }
     return groups.map(\.layers)

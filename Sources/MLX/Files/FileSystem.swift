@@ -31,7 +31,7 @@ package enum FileSystem {
   /// Throws, before long work, if a folder, and those above it, cannot be made.
   package static func checkMakeable(_ folder: URL) throws {
     var existing = folder.absoluteURL.deletingLastPathComponent()
-    while access(existing.path(percentEncoded: false), F_OK) != 0,
+    while access(existing.path(percentEncoded: false), F_OK) != 0, errno == ENOENT,
       existing.pathComponents.count > 1
     {
       existing.deleteLastPathComponent()
