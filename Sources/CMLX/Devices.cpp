@@ -1,4 +1,5 @@
 #include <dlfcn.h>
+#include <sys/sysinfo.h>
 
 #include <sstream>
 
@@ -66,6 +67,13 @@ char* cmlx_synchronize(CMLXStream item) {
 }
 
 const char* cmlx_version(void) { return mx::version(); }
+
+uint64_t cmlx_machine_memory(void) {
+  struct sysinfo information;
+  if (sysinfo(&information) != 0) return UINT64_MAX;
+  return (uint64_t(information.totalram) + information.totalswap) * information.mem_unit;
+}
+
 size_t cmlx_active_memory(void) { return mx::get_active_memory(); }
 size_t cmlx_peak_memory(void) { return mx::get_peak_memory(); }
 size_t cmlx_cache_memory(void) { return mx::get_cache_memory(); }

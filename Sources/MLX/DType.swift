@@ -2,8 +2,18 @@ import CMLX
 
 /// The type of an array's elements.
 public enum DType: String, Hashable, Sendable, CaseIterable {
-  case bool, uint8, uint16, uint32, uint64, int8, int16, int32, int64
-  case float16, float32, float64, bfloat16, complex64
+  /// True or false, a byte each.
+  case bool
+  /// An integer from 0 up, of as many bits.
+  case uint8, uint16, uint32, uint64
+  /// An integer, of as many bits.
+  case int8, int16, int32, int64
+  /// A floating-point number of as many bits (IEEE 754); `float64` on the CPU only.
+  case float16, float32, float64
+  /// The upper 16 bits of a `float32`: its range, with 8 significant bits.
+  case bfloat16
+  /// Two `float32`: real and imaginary part.
+  case complex64
 
   /// In the order of `CMLXType`.
   private static let all = DType.allCases

@@ -6,7 +6,10 @@ import CMLX
 
 /// Where MLX computes: the CPU or the GPU.
 public enum Device: String, Sendable, CaseIterable {
-  case cpu, gpu
+  /// The processor; all linear algebra runs here.
+  case cpu
+  /// An NVIDIA GPU, with the CUDA engine.
+  case gpu
 
   /// Whether this process can compute there.
   public var isAvailable: Bool { self == .cpu || cmlx_gpu_available() }
@@ -98,6 +101,9 @@ public struct Stream: Hashable {
 
 /// MLX's memory on the default device, in bytes.
 public enum Memory {
+  /// Bytes of this machine's memory, with what it can swap out.
+  public static let total = Int(clamping: cmlx_machine_memory())
+
   /// Bytes in use by arrays.
   public static var active: Int { cmlx_active_memory() }
 

@@ -189,6 +189,8 @@ public final class MLXArray {
       return doubles
     }
     let converted = dtype == T.dtype ? self : asType(T.dtype)
+    // Before there is room for the elements: not every array fits into memory.
+    try converted.eval()
     let source = try converted.handle()
     var message: UnsafeMutablePointer<CChar>?
     let count = converted.size
@@ -215,6 +217,7 @@ public final class MLXArray {
   ///
   /// Throws the error of a failed array or of the evaluation.
   public func asBytes() throws -> [UInt8] {
+    try eval()
     let source = try handle()
     var message: UnsafeMutablePointer<CChar>?
     let count = nbytes

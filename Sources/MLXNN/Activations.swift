@@ -2,8 +2,19 @@ import MLX
 
 /// The Gaussian error linear unit x Φ(x), with the exact distribution function Φ.
 ///
+/// On the CPU the values are within 2 · 10⁻⁶ of it, by a rational function that is four times as fast
+/// there; `float64`, which is for references, keeps the error function.
+///
 /// Source: Hendrycks, Gimpel, "Gaussian error linear units", 2016, section 2.
 public func gelu(_ x: MLXArray) -> MLXArray {
+  guard Device.default == .cpu, x.dtype != .float64, x.dtype.isFloatingPoint else {
+    return geluByErrorFunction(x)
+  }
+  return RationalGELU.function()([x.asType(.float32)])[0].asType(x.dtype)
+}
+
+/// The definition of ``gelu(_:)``, and what the fast one is tested against.
+func geluByErrorFunction(_ x: MLXArray) -> MLXArray {
   x * (1 + erf(x / 2.0.squareRoot())) / 2
 }
 

@@ -4,13 +4,15 @@ import OrderedCollections
 
 /// Changes a model's parameters along gradients.
 ///
-/// A training step under `compile` has the model and the optimiser in `inputs` and in `outputs`,
+/// An update, like every operation, is computed when its results are asked for: evaluate the model
+/// and the optimiser after each, with `eval(model, optimizer)`. A training step under `compile` has the model and the optimiser in `inputs` and in `outputs`,
 /// after ``initialize(for:)``; the learning rate is state, and is set between the steps.
 public protocol Optimizer: Updatable {
   /// The learning rate of the next update.
   var learningRate: Float { get set }
 
-  /// Makes the state of the model's trainable parameters that have none yet.
+  /// Makes the state of the model's trainable parameters that have none yet, and drops that of
+  /// parameters that the model no longer has.
   func initialize(for model: Module)
 
   /// Changes the parameters that have gradients, by path.

@@ -22,6 +22,7 @@ open class OptimizerBase: Optimizer {
   private var slots = OrderedDictionary<String, Slot>()
 
   private struct Slot {
+    let shape: [Int]
     let master: MLXArray?
     let values: [MLXArray]
   }
@@ -60,8 +61,11 @@ open class OptimizerBase: Optimizer {
 
   // MARK: - Optimizer
 
-  /// Makes the state of the model's trainable parameters that have none yet.
+  /// Makes the state of the model's trainable parameters that have none yet, and drops that of
+  /// parameters that the model no longer has.
   public func initialize(for model: Module) {
+    let parameters = model.parameters()
+    slots = slots.filter { path, slot in parameters[path]?.shape == slot.shape }
     for (path, parameter) in model.trainableParameters() where slots[path] == nil {
       slots[path] = slot(for: parameter)
     }
@@ -71,7 +75,7 @@ open class OptimizerBase: Optimizer {
     let wide = parameter.dtype.size < 4
     let zeros = MLXArray.zeros(like: wide ? parameter.asType(.float32) : parameter)
     return Slot(
-      master: wide ? parameter.asType(.float32) : nil,
+      shape: parameter.shape, master: wide ? parameter.asType(.float32) : nil,
       values: stateNames.map { _ in zeros + 0 })
   }
 

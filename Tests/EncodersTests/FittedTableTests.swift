@@ -90,6 +90,9 @@ import Testing
     #expect(try Encoder.best(tile: 4, rank: 49).name == "strassen-squared")
     #expect(try Encoder.best(tile: 3, rank: 23).name == "laderman")
     #expect(try Encoder.best(tile: 2, rank: 7).name == "strassen")
+    #expect(try Encoder.exact(tile: 4).name == "rank48-accurate")
+    #expect(try Encoder.exact(tile: 2).name == "strassen")
+    #expect(throws: EncoderError.unavailable(tile: 5, rank: 125)) { try Encoder.exact(tile: 5) }
     #expect(Encoder.library.map(\.name) == Encoder.names)
     let provenance = try Encoder.named("fitted-4-24").provenance
     #expect(provenance.seed != nil)

@@ -147,6 +147,18 @@ import Testing
     #expect(try #require(optimizer.state["step"]).item(Int.self) == 0)
   }
 
+  @Test func replacedLayersGetStateOfTheirOwn() throws {
+    let model = Sequential(layers: Linear(3, 2), Linear(2, 4))
+    let optimizer = AdamW(learningRate: 0.1)
+    optimizer.initialize(for: model)
+    let kept = optimizer.state["layers.0.weight.m"]
+    try model.update(modules: ["layers.1": Linear(2, 5, bias: false)])
+    optimizer.initialize(for: model)
+    #expect(optimizer.state["layers.0.weight.m"] === kept)
+    #expect(optimizer.state["layers.1.weight.v"]?.shape == [5, 2])
+    #expect(optimizer.state["layers.1.bias.m"] == nil)
+  }
+
   @Test func wrongGradientsThrowAndChangeNothing() throws {
     let model = Linear(3, 2)
     let optimizer = SGD(learningRate: 1)

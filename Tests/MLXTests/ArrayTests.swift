@@ -84,6 +84,25 @@ import Testing
     #expect(MLXArray.zeros([-1]).failure != nil)
   }
 
+  @Test func arraysLargerThanTheMemoryThrowAtTheEvaluation() throws {
+    let (many, more) = (1 << 30, 1 << 20)
+    let ones = MLXArray.ones([many, 1])
+    let large = [
+      MLXRandom.normal([many, more]), MLXArray.ones([many, more]) + 1,
+      matmul(ones, MLXArray.ones([1, more])).sum(), MLXLinalg.svd(ones).1,
+    ]
+    for array in large {
+      let error = #expect(throws: MLXError.self) { try array.eval() }
+      #expect(error?.description.contains("memory") == true)
+    }
+    // Their shapes cost nothing.
+    #expect(large[0].shape == [many, more])
+    #expect(throws: MLXError.self) { try large[1].asArray(Float.self) }
+    #expect(throws: MLXError.self) { try asyncEval(large[0]) }
+    #expect("\(large[1])".contains("memory"))
+    #expect(Memory.total > Memory.active)
+  }
+
   @Test func factsOfAnArray() {
     let a = MLXArray.zeros([2, 3, 4], dtype: .float16)
     #expect(a.ndim == 3 && a.size == 24 && a.nbytes == 48 && a.dtype == .float16)

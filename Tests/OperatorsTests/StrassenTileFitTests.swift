@@ -1,6 +1,6 @@
 import Encoders
 import MLX
-import Operators
+@testable import Operators
 import OrderedCollections
 import TestSupport
 import Testing
@@ -100,6 +100,63 @@ struct CorrelatedTokens {
       let error = try layer.relativeError(layer.fit(target, alternations: alternations), target)
       #expect(error < last)
       last = error
+    }
+  }
+
+  @Test func groupsOfInputTilesApproachTheWholeSolution() throws {
+    let (layer, _, target) = try problem(inputs: 30, outputs: 12)
+    let whole = try layer.relativeError(layer.fit(target), target)
+    let white = try layer.fit(FitTarget(weight: target.weight))
+    var problem = try TileProblem(layer, target)
+    problem.largestSystem = 3 * 24
+    var tables = try StrassenTile.Tables(layer, white)
+    var last = try layer.relativeError(white, target)
+    for _ in 0..<3 {
+      try problem.improveWeight(&tables)
+      let error = try layer.relativeError(tables.parameters, target)
+      #expect(error < last)
+      last = error
+    }
+    #expect(whole < last && last < 1.1 * whole)
+  }
+
+  @Test func fitsOfExactAlgorithmsStayExact() throws {
+    let (_, _, target) = try problem()
+    for encoder in Algorithms.exact where encoder.tile == 4 {
+      let layer = StrassenTile(inputs: 14, outputs: 10, encoder: encoder)
+      let parameters = try layer.fit(target)
+      #expect(try layer.relativeError(parameters, target) < 1e-5)
+      try expectClose(try #require(layer.dense(parameters)), target.weight, .relative(1e-5))
+    }
+  }
+
+  @Test func leastSquaresDenseIsTheNearestForWhiteInputs() throws {
+    let layer = StrassenTile(inputs: 8, outputs: 12, encoder: try Algorithms.half())
+    var parameters = try layer.fit(FitTarget(weight: gaussian([12, 8], 1)))
+    parameters["weight"] = gaussian([24, 3, 2], 2)
+    let nearest = layer.leastSquaresDense(parameters)
+    // relativeError is relative to the dense output: undo that.
+    func distance(_ weight: MLXArray) throws -> Double {
+      try layer.relativeError(parameters, FitTarget(weight: weight))
+        * Double(norm(weight).item(Float.self))
+    }
+    let least = try distance(nearest)
+    for seed in 3..<7 as Range<UInt64> {
+      #expect(try distance(nearest + gaussian([12, 8], seed) * 0.1) > least)
+    }
+    #expect(layer.dense(parameters) == nil)
+  }
+
+  @Test func momentsWithoutInformationGiveTheWhiteFit() throws {
+    let (layer, _, target) = try problem(outputs: 12)
+    let white = try #require(try layer.fit(FitTarget(weight: target.weight))["weight"])
+    for target in [
+      FitTarget(weight: target.weight, secondMoment: .eye(14) * 3),
+      FitTarget(weight: target.weight, tileMoment: .eye(56) * 3),
+    ] {
+      let weight = try #require(try layer.fit(target)["weight"])
+      // The inputs that pad the last tile are zero here and white there.
+      try expectClose(weight[0..., 0..., ..<3], white[0..., 0..., ..<3], .relative(1e-3))
     }
   }
 }

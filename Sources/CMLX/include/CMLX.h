@@ -233,6 +233,8 @@ char *cmlx_new_stream(CMLXStream *out, bool gpu);
 char *cmlx_set_default_stream(CMLXStream stream);
 char *cmlx_synchronize(CMLXStream stream);
 const char *cmlx_version(void);
+/// Bytes of memory and swap space; UINT64_MAX where the system does not say.
+uint64_t cmlx_machine_memory(void);
 size_t cmlx_active_memory(void);
 size_t cmlx_peak_memory(void);
 size_t cmlx_cache_memory(void);

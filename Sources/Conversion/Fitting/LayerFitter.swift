@@ -4,17 +4,49 @@ import MLXNN
 import Models
 import Operators
 import OrderedCollections
+
 /// Fits structured layers to dense ones on the inputs that they will really get.
 ///
 /// Groups of layers are fitted from the first to the last. The inputs of a group are those of the
 /// model as converted so far; its targets are the outputs of the original model. So each fit makes
 /// up, as far as it can, for what the layers before it lost.
-struct LayerFitter {
+///
+/// The hidden states in front of the block are kept for all batches, so that every block of either
+/// model runs once for the moments of each of its groups and once to go on: 2·T·D numbers for T
+/// tokens in memory.
+final class LayerFitter {
   let original: BERTModel
   let converted: BERTModel
-  let batches: [TokenBatches.Batch]
+  /// What each batch's hidden states are in front of the layer `reached`.
+  private var states: [(original: MLXArray, converted: MLXArray)]
+  private var reached = 0
+
+  init(original: BERTModel, converted: BERTModel, batches: [TokenBatches.Batch]) {
+    self.original = original
+    self.converted = converted
+    states = batches.map { batch in
+      let embedded = original.embedded(batch.array)
+      return (embedded, embedded)
+    }
+  }
+
+  /// Runs both models up to a layer.
+  private func advance(to layer: Int) throws {
+    while reached < layer {
+      for index in states.indices {
+        states[index] = (
+          original.advanced(states[index].original, through: reached),
+          converted.advanced(states[index].converted, through: reached)
+        )
+        try eval(states[index].original, states[index].converted)
+      }
+      reached += 1
+    }
+  }
 
   /// Fits the layers of one group and puts them into the converted model.
+  ///
+  /// Groups have to come in the order of the model.
   func fit(_ layers: [ConversionPlan.Layer], progress: () throws -> Void) throws {
     let paths = layers.map(\.path)
     let dense = Dictionary(
@@ -33,10 +65,12 @@ struct LayerFitter {
       try observing(converted, layers: paths) { path, x, _ in
         inputs[path] = x
       } during: {
-        for batch in batches {
-          // The graph stops at these layers: what comes behind them is never computed.
-          _ = original.hiddenStates(tokens: batch.array)
-          _ = converted.hiddenStates(tokens: batch.array)
+        guard let block = paths.first.flatMap(original.layer(of:)) else { return }
+        try advance(to: block)
+        for state in states {
+          // Only what leads to these layers is ever computed.
+          _ = original.advanced(state.original, through: block)
+          _ = converted.advanced(state.converted, through: block)
           for path in paths {
             if let x = inputs[path], let y = outputs[path] { try moments[path]?.add(x, y) }
           }

@@ -7,9 +7,9 @@ import Synchronization
 /// attains (border rank), with coefficients that are useless in 16-bit arithmetic. So the search
 /// minimises the error subject to ``Bound``. It works in rounds:
 ///
-/// 1. *Explore*: 32 starts (``FitStart``; from the second round on, half of them the best encoders
-///    so far with a few components replaced), 300 sweeps of alternating least squares with a small
-///    ridge, 100 with a larger one.
+/// 1. *Explore*: 32 starts (random, Kronecker products of 2×2 optima, pruned and deflated exact
+///    tables; from the second round on half of them the best encoders so far with a few components
+///    replaced), 300 sweeps of alternating least squares with a small ridge, 100 with a larger one.
 /// 2. *Refine*: the eight best new ones follow a penalty on the noise gain, raised while the bound
 ///    is violated and lowered while it holds, in ever smaller steps.
 ///
@@ -101,12 +101,14 @@ public struct EncoderFitter: Sendable {
     self.threads = threads
   }
 
-  /// Searches from nothing.
+  /// Searches from nothing, or from encoders of neighbouring ranks as well.
   ///
   /// - Parameters:
   ///   - tile: The tile side t, 2...8.
   ///   - rank: The number of products R, 1...t³.
   ///   - seed: The seed of all starts.
+  ///   - given: Encoders for the same tile, of any rank: components are removed from them or added
+  ///     to them (deflation, growth) to make a part of the starts.
   ///   - limit: When to stop.
   ///   - progress: Called after every round, on the calling thread; return false to stop early.
   /// - Returns: The best encoder found.
@@ -114,13 +116,16 @@ public struct EncoderFitter: Sendable {
   ///   if no start came within the bound.
   /// - Complexity: a round is about 6,600 sweeps of four fits; a sweep is O(R³ + R² t²).
   public func fit(
-    tile: Int, rank: Int, seed: UInt64, limit: Limit,
+    tile: Int, rank: Int, seed: UInt64, from given: [Encoder] = [], limit: Limit,
     progress: (Progress) -> Bool = { _ in true }
   ) throws(EncoderError) -> Fit {
     try validate(tile: tile, rank: rank, limit: limit)
+    if let other = given.first(where: { $0.tile != tile }) {
+      throw .request("expected starts for tile \(tile), got \(other); leave it out")
+    }
     let clock = ContinuousClock()
     let begin = clock.now
-    var search = FitSearch(tile: tile, rank: rank, seed: seed, bound: bound)
+    var search = FitSearch(tile: tile, rank: rank, seed: seed, bound: bound, given: given)
     var rounds = 0
     repeat {
       search.round(rounds, threads: threads)
@@ -141,7 +146,7 @@ public struct EncoderFitter: Sendable {
         + "noise gain <= \(bound.noiseGain)",
       seed: seed,
       command: "tessera encoders fit --tile \(tile) --rank \(rank) --seed \(seed) "
-        + "--rounds \(rounds)")
+        + "--rounds \(rounds)" + given.map { " --from \($0.name)" }.joined())
     return Fit(
       encoder: encoder, rounds: rounds,
       starts: rounds * Self.batchesPerRound * LaneSolver.laneCount,

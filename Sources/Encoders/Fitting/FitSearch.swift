@@ -4,6 +4,8 @@ struct FitSearch {
   let rank: Int
   let seed: UInt64
   let bound: EncoderFitter.Bound
+  /// Encoders of any rank from which some starts are made.
+  let given: [Encoder]
 
   /// The best encoder within the bound so far, balanced.
   private(set) var best: Encoder?
@@ -27,16 +29,19 @@ struct FitSearch {
   static let exploringRidge = 1e-3
   static let comparingRidge = 1e-2
 
-  init(tile: Int, rank: Int, seed: UInt64, bound: EncoderFitter.Bound) {
+  init(
+    tile: Int, rank: Int, seed: UInt64, bound: EncoderFitter.Bound, given: [Encoder] = []
+  ) {
     self.tile = tile
     self.rank = rank
     self.seed = seed
     self.bound = bound
+    self.given = given.map(\.balanced)
   }
 
   /// Explores new starts and refines the best of them.
   mutating func round(_ round: Int, threads: Int) {
-    let given = incumbents.map(\.encoder)
+    let given = given + incumbents.map(\.encoder)
     let first = round * EncoderFitter.batchesPerRound
     let (tile, rank, seed, bound) = (tile, rank, seed, bound)
     let explored = concurrentMap(EncoderFitter.batchesPerRound, threads: threads) {

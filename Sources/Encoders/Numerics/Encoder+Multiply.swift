@@ -20,6 +20,9 @@ extension Encoder {
   /// - Parameters:
   ///   - a: A, [rows, inner] row-major.
   ///   - b: B, [inner, columns] row-major.
+  ///   - rows: The rows of A and C.
+  ///   - inner: The columns of A and rows of B.
+  ///   - columns: The columns of B and C.
   ///   - rounding: What is rounded to bfloat16 on the way.
   /// - Returns: The product, [rows, columns] row-major; exact up to ``error`` and rounding.
   /// - Complexity: rows·inner·columns·R/t³ + R·(rows·inner + inner·columns + rows·columns)

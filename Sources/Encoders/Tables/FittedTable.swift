@@ -3,7 +3,7 @@
 /// The text is parsed on demand; Swift compiles a string literal in no time, unlike a large array.
 /// Rounding to 10⁻⁴ moves the error by about 10⁻⁶: it is second order in the rounding, since the
 /// tables are near stationary points.
-public struct FittedTable: Sendable, Hashable, CustomStringConvertible {
+public struct FittedTable: Sendable, CustomStringConvertible {
   /// The tile side t.
   public let tile: Int
   /// The number of products R.

@@ -18,6 +18,25 @@ extension BERTModel {
     return states
   }
 
+  /// The embeddings [B, T, D] of tokens [B, T] that have been checked.
+  public func embedded(_ tokens: MLXArray) -> MLXArray {
+    embeddings(tokens, tokenTypes: nil)
+  }
+
+  /// The hidden states [B, T, D] after one layer.
+  public func advanced(_ hidden: MLXArray, through layer: Int) -> MLXArray {
+    encoder.layers[layer](hidden, mask: nil)
+  }
+
+  /// The number of the layer that a path lies in, `nil` outside the stack.
+  public func layer(of path: String) -> Int? {
+    let parts = path.split(separator: ".")
+    guard parts.count > 2, parts[0] == "encoder", parts[1] == "layer", let index = Int(parts[2]),
+      encoder.layers.indices.contains(index)
+    else { return nil }
+    return index
+  }
+
   /// Takes the embedding tables out of the trainable parameters.
   public func freezeEmbeddings() throws {
     try embeddings.freeze()

@@ -53,7 +53,7 @@ private struct Blocks {
 ///   (W_j H B_jᵀ − C_j G) G⁻¹ with G = B_j H B_jᵀ. Then Δ H = W H − C_j (B_j H).
 ///
 /// Every solve is for the change, with a ridge: a proximal step, which lowers the error (or leaves
-/// it) however ill-conditioned the system is. A round costs about N·K²/2 + R·K²·(n0 + N)
+/// it) however ill-conditioned the system is. A round costs about N·K²/2 + R·K²·(n0 + N/m0)
 /// multiply-adds.
 private struct BlockRefinement {
   let pair: BlockPair
@@ -65,16 +65,14 @@ private struct BlockRefinement {
   /// Rounds at most, and the share of the error that a round has to gain for another to follow.
   private let rounds = 10
   private let leastGain = 2e-3
-  /// The ridge, as a share of the mean eigenvalue of each system: what float32 can invert.
-  private let ridge = 1e-5
   /// The most numbers of an intermediate array of the left solve.
   private let chunk = 1 << 25
 
   func refine(_ start: Blocks) throws -> Blocks {
-    let inverses = inverse(
-      stacked((0..<pair.m1).map { moment[piece($0), piece($0)] }), size: pair.m0)
+    let inverses = try ridgedInverse(
+      stacked((0..<pair.m1).map { moment[piece($0), piece($0)] }))
     let target = matmul(weight, moment)
-    try eval(inverses, target)
+    try eval(target)
     var best = start
     var (_, pull, error) = try improvedLeft(start, target, keep: true)
     for _ in 0..<rounds {
@@ -92,21 +90,12 @@ private struct BlockRefinement {
 
   private func piece(_ i: Int) -> Range<Int> { i * pair.m0..<(i + 1) * pair.m0 }
 
-  /// (A + εI)⁻¹ of symmetric matrices [..., size, size]; a zero matrix gives a huge multiple of I,
-  /// which then only multiplies zeros.
-  private func inverse(_ a: MLXArray, size: Int) -> MLXArray {
-    let trace = sum(diagonal(a, axis1: -2, axis2: -1), axis: -1)
-      .expandedDimensions(axes: [-2, -1])
-    let shift = maximum(trace * (ridge / Double(size)), MLXArray(Float(1e-30)))
-    return MLXLinalg.inv(a + shift * .eye(size))
-  }
-
   /// The right factors, given Δ H [n0·n1, K] and (H_ii)⁻¹ [m1, m0, m0].
   private func improvedRight(
     _ blocks: Blocks, _ pull: MLXArray, _ inverses: MLXArray
   ) throws -> MLXArray {
     let lefts = blocks.left.transposed(0, 1, 3, 2)
-    let project = matmul(inverse(matmul(lefts, blocks.left), size: pair.rank), lefts)
+    let project = matmul(try ridgedInverse(matmul(lefts, blocks.left)), lefts)
     var rest = pull
     var changes: [MLXArray] = []
     for i in 0..<pair.m1 {
@@ -115,10 +104,11 @@ private struct BlockRefinement {
       let moved = matmul(blocks.left[0..., i], change).reshaped([pair.n0 * pair.n1, pair.m0])
       rest = addMM(
         rest[0..., pair.m0...], moved, moment[piece(i), piece(i).upperBound...], alpha: -1)
-      try eval(rest, change)
       changes.append(change)
     }
-    return blocks.right + stacked(changes, axis: 1)
+    let right = blocks.right + stacked(changes, axis: 1)
+    try eval(right)
+    return right
   }
 
   /// The left factors (the same ones if they are to be kept), Δ H with them and the norm of the
@@ -144,7 +134,7 @@ private struct BlockRefinement {
       if !keep {
         let gram = timesRight(weighted, right)
         let force = timesRight(goal, right) - matmul(left, gram)
-        left = left + matmul(force, inverse(gram, size: m1 * rank))
+        left = left + matmul(force, try ridgedInverse(gram))
       }
       let pull = goal - matmul(left, weighted)
       lefts.append(left.reshaped([count, n1, m1, rank]).transposed(0, 2, 1, 3))

@@ -24,8 +24,8 @@ struct AlternatingLeastSquares {
   var leastGain = 2e-3
 
   /// The regression that a target means for an operator.
-  init(_ operation: some LinearOperator, _ target: FitTarget) {
-    let inputs = target.virtualInputs()
+  init(_ operation: some LinearOperator, _ target: FitTarget) throws {
+    let inputs = try target.virtualInputs()
     self.inputs = inputs
     targets = matmul(inputs, target.weight.transposed())
     product = { operation.apply(inputs, $0) }
@@ -83,8 +83,8 @@ struct AlternatingLeastSquares {
       let next = sum(square(descent))
       direction = descent + (next / maximum(size, tiny)) * direction
       size = next
-      try eval(value, residual, direction, size)
     }
+    try eval(value, residual)
     parameters[name] = value
     return residual
   }

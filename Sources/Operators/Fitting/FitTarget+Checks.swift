@@ -42,14 +42,39 @@ extension FitTarget {
 
   /// Virtual input rows X [K, K] that have the second moment H: H + εI = L Lᵀ, X = Lᵀ.
   ///
-  /// Regression on them is a fit in the norm of the data. ε is 10⁻⁶ of H's mean eigenvalue: it
-  /// makes the Cholesky factorisation possible where H is singular (fewer samples than inputs) and
-  /// lets directions that the data never excites keep to the plain norm. Without H, X = I.
-  func virtualInputs() -> MLXArray {
-    let k = weight.dim(1)
-    guard let secondMoment else { return .eye(k) }
-    let ridge = maximum(1e-6 * mean(diag(secondMoment)), MLXArray(Float.leastNormalMagnitude))
-    return MLXLinalg.cholesky(secondMoment + ridge * .eye(k), upper: true)
+  /// Regression on them is a fit in the norm of the data. ε, as in ``ridged(_:)``, makes the Cholesky
+  /// factorisation possible where H is singular (fewer samples than inputs) and lets directions that
+  /// the data never excites keep to the plain norm. Without H, X = I.
+  func virtualInputs() throws -> MLXArray {
+    guard let secondMoment else { return .eye(weight.dim(1)) }
+    return try Device.withDefaultDevice(.cpu) {
+      let factor = MLXLinalg.cholesky(ridged(secondMoment), upper: true).asType(.float32)
+      try eval(factor)
+      return factor
+    }
+  }
+}
+
+/// A + εI in `float64`, on the CPU, for symmetric positive semi-definite matrices A [..., n, n] whose
+/// numbers are good to `float32`.
+///
+/// ε is 10⁻⁶ of the trace, which bounds the largest eigenvalue: more than the rounding of A can make
+/// any eigenvalue negative, and little beside those that matter.
+func ridged(_ a: MLXArray) -> MLXArray {
+  let wide = a.asType(.float64)
+  let trace = sum(diagonal(wide, axis1: -2, axis2: -1), axis: -1)
+    .expandedDimensions(axes: [-2, -1])
+  let shift = maximum(trace * 1e-6, MLXArray(float64: [1e-30], []))
+  return wide + shift * MLXArray.eye(a.dim(-1), dtype: .float64)
+}
+
+/// (A + εI)⁻¹ with the ε of ``ridged(_:)``; a zero matrix gives a huge multiple of I, which then only
+/// multiplies zeros.
+func ridgedInverse(_ a: MLXArray) throws -> MLXArray {
+  try Device.withDefaultDevice(.cpu) {
+    let inverse = MLXLinalg.inv(ridged(a)).asType(.float32)
+    try eval(inverse)
+    return inverse
   }
 }
 

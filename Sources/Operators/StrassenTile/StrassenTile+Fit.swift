@@ -19,12 +19,14 @@ extension StrassenTile {
   /// neighbouring tokens resemble each other; S knows both, and no such fit is worse on the inputs
   /// that made S than the white one.
   ///
-  /// - Parameter alternations: how often decoder and encoder are refitted in the data norm
-  ///   afterwards, each followed by the weight. The result has its own encoder, which layers that
-  ///   read the same input share only if they are fitted as one (weights concatenated along N).
+  /// - Parameters:
+  ///   - target: the dense weight and the moments of the layer's inputs.
+  ///   - alternations: how often decoder and encoder are refitted in the data norm afterwards, each
+  ///     followed by the weight. The result has its own encoder, which layers that read the same
+  ///     input share only if they are fitted as one (weights concatenated along N).
   ///
-  /// Cost: with moments (R·K/t)³/3 multiply-adds for the normal equations up to
-  /// ``largestSystem`` unknowns, and beyond that block descent over groups of input tiles.
+  /// Cost: with moments (R·K/t)³/3 multiply-adds for the normal equations up to 10 240 unknowns,
+  /// and beyond that block descent over groups of input tiles.
   ///
   /// Throws ``StrassenTileError`` where an array has another shape or is not finite.
   public func fit(_ target: FitTarget, alternations: Int = 0) throws -> Parameters {

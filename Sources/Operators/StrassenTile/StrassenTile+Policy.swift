@@ -24,7 +24,9 @@ extension StrassenTile {
   /// ``rowMixing(_:)`` and ``LeakTest`` tell. (No algorithm of rank below t³ is causal by its
   /// structure alone.)
   ///
-  /// - Parameter insisting: accept the policy all the same.
+  /// - Parameters:
+  ///   - flow: the tokens that an output of the model may depend on.
+  ///   - insisting: accept the policy all the same.
   ///
   /// Throws ``StrassenTileError/causal(rows:encoder:)``.
   public func validate(for flow: TokenFlow, insisting: Bool = false) throws(StrassenTileError) {

@@ -93,7 +93,7 @@ extension StrassenTile {
   /// X [..., K] → the planes φ [R, row tiles, K/t] with an activation encoder [R, t²].
   ///
   /// Layers that read the same X with the same encoder and policy (Q, K and V; gate and up) encode
-  /// once and pass the result to ``apply(_:_:)-(EncodedRows,_)``.
+  /// once and pass the result to ``apply(_:_:)-(StrassenTile.EncodedRows,_)``.
   public func encode(_ x: MLXArray, _ encoder: MLXArray) -> EncodedRows {
     let arrangement = Arrangement(x.shape, tile: tile, rows: rows)
     func encoded(_ planes: MLXArray) -> EncodedRows {

@@ -9,7 +9,7 @@ import OrderedCollections
 /// the R planes an ordinary matrix product with the stored plane of the weight follows, and each
 /// tile of the result is decoded once. (Ailon, Bercovich, Weinstein, arXiv 2503.12211.)
 ///
-/// With an exact encoder (``Encoder``; rank 7 for t = 2, 49 or 48 for t = 4) and the weight from
+/// With an exact encoder (``/Encoders/Encoder``; rank 7 for t = 2, 49 or 48 for t = 4) and the weight from
 /// ``fit(_:)`` it computes X Wᵀ. With a smaller rank it is a different layer, which mixes the t rows
 /// of a tile: ``RowPolicy`` says which rows these are, ``validate(for:insisting:)`` which policies
 /// a causal model can bear, ``LeakTest`` measures it.

@@ -22,6 +22,8 @@ struct TileProblem {
   /// W [N, K], padded to whole tiles.
   let weight: MLXArray
   let moment: Moment
+  /// The unknowns of an output tile that are solved for at once.
+  var largestSystem = StrassenTile.largestSystem
 
   var t: Int { layer.tile }
   var rank: Int { layer.rank }
@@ -142,6 +144,9 @@ struct TileProblem {
 
   // MARK: - The weight
 
+  /// How often each group of input tiles takes its turn.
+  static let sweeps = 3
+
   /// The best weight for white inputs; see ``StrassenTile/fit(_:alternations:)``.
   func whiteWeight(_ tables: StrassenTile.Tables) throws -> MLXArray {
     let encoding = try layer.whiteEncoding(encoder: tables.encoder, decoder: tables.decoder)
@@ -159,15 +164,15 @@ struct TileProblem {
   ///     N[(p, l), (p', l')] = (D Dᵀ)[p, p'] Φ[(p, l), (p', l')],   Φ = E[φ φᵀ],
   ///
   /// and the right-hand side is the gradient E[φ[p, l] ⟨D_p, y_j − ŷ_j⟩]. The ridge pulls towards
-  /// the weight that was there, so a step never raises the error. Above
-  /// ``StrassenTile/largestSystem`` unknowns, groups of input tiles take turns.
+  /// the weight that was there, so a step never raises the error. Above ``largestSystem`` unknowns,
+  /// groups of input tiles take turns, ``sweeps`` times.
   func improveWeight(_ tables: inout StrassenTile.Tables) throws {
     if case .white = moment {
       tables.weight = try whiteWeight(tables)
       return
     }
-    let groups = ranges(inputTiles, at: StrassenTile.largestSystem / rank)
-    for _ in 0..<(groups.count == 1 ? 1 : 3) {
+    let groups = ranges(inputTiles, at: largestSystem / rank)
+    for _ in 0..<(groups.count == 1 ? 1 : TileProblem.sweeps) {
       for group in groups {
         let gradient = matmul(
           layer.pairs(tables),

@@ -56,7 +56,6 @@ private struct TrainRefinement {
 
   private let rounds = 30
   private let leastGain = 2e-3
-  private let ridge = 1e-6
 
   func refine(_ start: Cores) throws -> Cores {
     let (m0, m1, n0, n1) = (
@@ -81,7 +80,7 @@ private struct TrainRefinement {
       let leftGram = matmul(rearranged, inner.transposed()).reshaped([m0, m0, rank, rank])
         .transposed(0, 2, 1, 3).reshaped([m0 * rank, m0 * rank])
       let leftGoal = einsum("abgd,sbd->ags", target, cores.right).reshaped([n0, m0 * rank])
-      cores.left = solved(cores.left.reshaped([n0, m0 * rank]), leftGram, leftGoal)
+      cores.left = try solved(cores.left.reshaped([n0, m0 * rank]), leftGram, leftGoal)
         .reshaped([n0, m0, rank])
       // Features (s, δ) of R.
       let outer = einsum("ags,aht->stgh", cores.left, cores.left)
@@ -89,7 +88,7 @@ private struct TrainRefinement {
       let rightGram = matmul(outer, rearranged).reshaped([rank, rank, m1, m1])
         .transposed(0, 2, 1, 3).reshaped([rank * m1, rank * m1])
       let rightGoal = einsum("abgd,ags->bsd", target, cores.left).reshaped([n1, rank * m1])
-      cores.right = solved(
+      cores.right = try solved(
         cores.right.transposed(1, 0, 2).reshaped([n1, rank * m1]), rightGram, rightGoal
       ).reshaped([n1, rank, m1]).transposed(1, 0, 2)
       let reached = try self.error(cores)
@@ -102,10 +101,10 @@ private struct TrainRefinement {
   }
 
   /// The rows p of min p G pᵀ − 2 p · goal, by a proximal step from the present ones.
-  private func solved(_ rows: MLXArray, _ gram: MLXArray, _ goal: MLXArray) -> MLXArray {
-    let shift = maximum(ridge * mean(diag(gram)), MLXArray(Float.leastNormalMagnitude))
-    let inverse = MLXLinalg.inv(gram + shift * .eye(gram.dim(0)))
-    return rows + matmul(goal - matmul(rows, gram), inverse)
+  private func solved(
+    _ rows: MLXArray, _ gram: MLXArray, _ goal: MLXArray
+  ) throws -> MLXArray {
+    rows + matmul(goal - matmul(rows, gram), try ridgedInverse(gram))
   }
 
   /// Ŵ [n0·n1, m0·m1].

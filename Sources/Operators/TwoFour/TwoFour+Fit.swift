@@ -45,7 +45,6 @@ extension TwoFour {
       let next = sum(residual * preconditioned, axis: 1, keepDims: true)
       direction = preconditioned + (next / maximum(size, tiny)) * direction
       size = next
-      try eval(values, pull, direction, size)
     }
     let places = parameter("indices", of: start).asType(.int32)
       .reshaped([outputs, groups, 2])

@@ -1,0 +1,125 @@
+// Strassen-Tile, decode as a kernel of its own:
+//
+//     y[row(g, a)][4j + b] = activation(bias[4j + b] + sum over p of planes[p][g][j] * basis[p][4a + b])
+//
+//   planes   -DTESSERA_PLANES=0: fragments of a products kernel (Fragments.cuh), nBlocks block columns
+//            -DTESSERA_PLANES=1: row major [RANK][tileRows][pitchPlanes], pitchPlanes a multiple of 16 bytes, 16-byte aligned
+//   basis    [RANK, 16] elements
+//   bias     [columns] elements; read only if hasBias
+//   y        out: [rows, columns], row pitch pitchY; rows that the map (RowMap.cuh) does not name keep their contents
+//
+// Launch: 256 threads, grid (ceil(tile columns / 64), ceil(tileRows / 8)); no shared memory. Any GPU from sm_80 on.
+// Memory-bound: RANK planes read once, y written once; of the copy bandwidth (H200, 8192^2): fragments 90 to 96 %, rows 81 to 87 %.
+//
+// A warp takes 64 neighbouring positions of a tile row, 16 (eight pairs) at a time: lane (g, q) reads pair g of the planes 8s + 2q
+// and 8s + 2q + 1, and these, regrouped by byte permutes, are the A operand (16 positions x 8 planes). The result gives lane
+// (g, q) row q of two neighbouring tiles, so that a store of the warp writes 128 contiguous bytes (float32: 256) of each of four
+// rows. The four reads of a line of the planes come one after the other and meet in L1.
+#include "DecodeTiles.cuh"
+#include "Fragments.cuh"
+
+#ifndef TESSERA_KERNEL
+#define TESSERA_KERNEL strassen_decode
+#endif
+#ifndef TESSERA_PLANES
+#define TESSERA_PLANES 0
+#endif
+
+constexpr int sets = 4;  // of eight pairs
+
+/// Pair g of every set of the lane's planes; a word holds two elements of 16 bits, or one of float32.
+struct Pairs {
+#if TESSERA_ELEMENT == 2
+  typedef uint2 Pair;
+#else
+  typedef u32 Pair;
+#endif
+  Pair pair[sets][rankSteps][2];
+
+  /// The A operand of step s.
+  __device__ __forceinline__ void operand(u32 (&a)[fragmentWordsA], int set, int s) const {
+#if TESSERA_ELEMENT == 2
+    a[0] = Element::round(__uint_as_float(pair[set][s][0].x)), a[1] = Element::round(__uint_as_float(pair[set][s][0].y));
+    a[2] = Element::round(__uint_as_float(pair[set][s][1].x)), a[3] = Element::round(__uint_as_float(pair[set][s][1].y));
+#else
+    a[0] = permuteBytes(pair[set][s][0], pair[set][s][1], 0x5410);
+    a[1] = permuteBytes(pair[set][s][0], pair[set][s][1], 0x7632);
+#endif
+  }
+};
+
+extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
+    const Storage* __restrict__ planes, const Storage* __restrict__ basis, const Storage* __restrict__ bias,
+    Storage* __restrict__ y, ROW_MAP_PARAMETERS, int tileRows, int columns, int pitchY, bool hasBias, int nBlocks,
+    int pitchPlanes) {
+  const int lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3;
+  const int tileRow = blockIdx.y * 8 + (threadIdx.x >> 5);
+  const int firstTile = blockIdx.x * (16 * sets);
+  if (tileRow >= tileRows || 4 * firstTile >= columns) return;
+  const Output output(y, hasBias ? bias : nullptr, ROW_MAP_ARGUMENT, tileRows, columns, pitchY);
+
+#if TESSERA_PLANES == 0
+  const i64 planeStride = stripElements;
+  const int row = tileRow % tileRowsPerBlock;
+  const int block = tileRow / tileRowsPerBlock * nBlocks + firstTile / tileColumns;
+  constexpr int setsPerWindow = windowColumns / 16;
+  const Storage* source = planes + fragmentOffset(block, row / 16, 0)
+      + (row / 8 % 2 * windows + firstTile % tileColumns / windowColumns) * windowElements
+      + (row % 8 * 4 + (g & 3)) * vectorLength + 2 * (g >> 2);
+#else
+  const i64 planeStride = (i64)tileRows * pitchPlanes;
+  const Storage* source = planes + (i64)tileRow * pitchPlanes + firstTile + 2 * g;
+#endif
+  Pairs pairs;
+#pragma unroll
+  for (int s = 0; s < rankSteps; ++s)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int plane = 8 * s + 2 * q + half;
+#pragma unroll
+      for (int set = 0; set < sets; ++set) {
+#if TESSERA_PLANES == 0
+        const bool present = plane < rank;
+        const int offset = set / setsPerWindow * windowElements + set % setsPerWindow * 4;
+#else
+        const bool present = plane < rank && firstTile + 16 * set + 2 * g < pitchPlanes;
+        const int offset = 16 * set;
+#endif
+        pairs.pair[set][s][half] = present
+            ? __ldg(reinterpret_cast<const Pairs::Pair*>(source + plane * planeStride + offset)) : Pairs::Pair{};
+      }
+    }
+  Decoder decoder;
+  decoder.load(basis, lane);
+  const int sourceRow = output.map.row(tileRow, q);
+  Storage* target = y + (i64)sourceRow * pitchY;
+#pragma unroll
+  for (int set = 0; set < sets; ++set) {
+    float left[4], right[4];
+    const int column = 4 * (firstTile + 16 * set + 2 * g);
+    float biases[8];
+    output.loadBias(biases, column);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      left[i] = biases[i], right[i] = biases[2 + i];
+      left[2 + i] = biases[4 + i], right[2 + i] = biases[6 + i];
+    }
+#pragma unroll
+    for (int s = 0; s < rankSteps; s += 2) {
+      u32 a[2][fragmentWordsA];
+      pairs.operand(a[0], set, s);
+      if (s + 1 == rankSteps) {
+        multiplyAccumulate(left, a[0], decoder.words[s][0]);
+        multiplyAccumulate(right, a[0], decoder.words[s][1]);
+      } else {
+        pairs.operand(a[1], set, s + 1);
+        multiplyAccumulate(left, a[0], decoder.words[s][0], a[1], decoder.words[s + 1][0]);
+        multiplyAccumulate(right, a[0], decoder.words[s][1], a[1], decoder.words[s + 1][1]);
+      }
+    }
+    float values[8] = {left[0], left[1], right[0], right[1], left[2], left[3], right[2], right[3]};
+    if (sourceRow < 0) continue;
+    if (output.whole(column)) Output::storeWhole(target + column, values);
+    else output.storePart(target + column, column, values);
+  }
+}
