@@ -140,6 +140,12 @@ struct SweepCommand: ParsableCommand {
   @Option(help: "Choose rank or blocks layer by layer for this many times fewer multiply-adds.")
   var ratio: Double?
 
+  @Option(
+    help: ArgumentHelp(
+      "Only layers whose path matches ('*' and '?'); may be given again. Default: all of the "
+        + "encoder.", valueName: "pattern"))
+  var layers: [String] = []
+
   @OptionGroup var conversion: ConversionArguments
 
   @Option(help: ArgumentHelp("Also write the comparison as a page.", valueName: "file.html"))
@@ -156,7 +162,9 @@ struct SweepCommand: ParsableCommand {
     let options = try to.map { text in
       let isWhole = (try? OperatorSpec(parsing: text)) != nil
       return conversion.options(
-        try ConversionRule(parsing: text, ratio: isWhole ? nil : ratio, layers: ["encoder.*"]))
+        try ConversionRule(
+          parsing: text, ratio: isWhole ? nil : ratio,
+          layers: layers.isEmpty ? ["encoder.*"] : layers))
     }
     try report.map(checkWritable)
     let corpus = try conversion.corpus.corpus()
