@@ -11,14 +11,9 @@ import OrderedCollections
 /// model as converted so far; its targets are the outputs of the original model. So each fit makes
 /// up, as far as it can, for what the layers before it lost.
 ///
-<<<<<<< HEAD
-/// The hidden states in front of a block are kept for all batches, so that a group runs its own
-/// block only: 2·T·D numbers for T tokens in memory.
-=======
 /// The hidden states in front of the block are kept for all batches, so that every block of either
 /// model runs once for the moments of each of its groups and once to go on: 2·T·D numbers for T
 /// tokens in memory.
->>>>>>> ctest
 final class LayerFitter {
   let original: BERTModel
   let converted: BERTModel
