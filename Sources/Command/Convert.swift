@@ -2,14 +2,8 @@ import ArgumentParser
 import Foundation
 import Tessera
 
-/// The options that say what becomes of a model's layers.
-struct RuleOptions: ParsableArguments {
-  @Option(
-    help: ArgumentHelp(
-      "A structure, such as 'btt:rank=6'; with --ratio a family, such as 'btt'.",
-      discussion: "Structures: \(OperatorSpec.names.joined(separator: ", ")).", valueName: "spec"))
-  var to: String
-
+/// The options that say how far a structure is to go, and in which layers.
+struct ScopeOptions: ParsableArguments {
   @Option(help: "Choose rank or blocks layer by layer for this many times fewer multiply-adds.")
   var ratio: Double?
 
@@ -19,9 +13,23 @@ struct RuleOptions: ParsableArguments {
         + "encoder.", valueName: "pattern"))
   var layers: [String] = []
 
-  func rule() throws -> ConversionRule {
-    try ConversionRule(parsing: to, ratio: ratio, layers: layers.isEmpty ? ["encoder.*"] : layers)
+  func rule(_ text: String, ratio: Double?) throws -> ConversionRule {
+    try ConversionRule(
+      parsing: text, ratio: ratio, layers: layers.isEmpty ? ["encoder.*"] : layers)
   }
+}
+
+/// The options that say what becomes of a model's layers.
+struct RuleOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "A structure, such as 'btt:rank=6'; with --ratio a family, such as 'btt'.",
+      discussion: "Structures: \(OperatorSpec.names.joined(separator: ", ")).", valueName: "spec"))
+  var to: String
+
+  @OptionGroup var scope: ScopeOptions
+
+  func rule() throws -> ConversionRule { try scope.rule(to, ratio: scope.ratio) }
 }
 
 /// The options that say which texts a conversion sees.
@@ -137,14 +145,7 @@ struct SweepCommand: ParsableCommand {
     help: ArgumentHelp("A structure, or with --ratio a family; give several.", valueName: "spec"))
   var to: [String]
 
-  @Option(help: "Choose rank or blocks layer by layer for this many times fewer multiply-adds.")
-  var ratio: Double?
-
-  @Option(
-    help: ArgumentHelp(
-      "Only layers whose path matches ('*' and '?'); may be given again. Default: all of the "
-        + "encoder.", valueName: "pattern"))
-  var layers: [String] = []
+  @OptionGroup var scope: ScopeOptions
 
   @OptionGroup var conversion: ConversionArguments
 
@@ -162,9 +163,7 @@ struct SweepCommand: ParsableCommand {
     let options = try to.map { text in
       let isWhole = (try? OperatorSpec(parsing: text)) != nil
       return conversion.options(
-        try ConversionRule(
-          parsing: text, ratio: isWhole ? nil : ratio,
-          layers: layers.isEmpty ? ["encoder.*"] : layers))
+        try scope.rule(text, ratio: isWhole ? nil : scope.ratio))
     }
     try report.map(checkWritable)
     let corpus = try conversion.corpus.corpus()
