@@ -4,8 +4,14 @@ import Tessera
 
 /// The options that say how far a structure is to go, and in which layers.
 struct ScopeOptions: ParsableArguments {
-  @Option(help: "Choose rank or blocks layer by layer for this many times fewer multiply-adds.")
+  @Option(help: "Choose rank or blocks for this many times fewer multiply-adds in every layer.")
   var ratio: Double?
+
+  @Option(
+    help: ArgumentHelp(
+      "Choose structure and size layer by layer, by what each costs the model's fidelity, for this "
+        + "many times fewer multiply-adds of the layers together.", valueName: "ratio"))
+  var budget: Double?
 
   @Option(
     help: ArgumentHelp(
@@ -13,9 +19,16 @@ struct ScopeOptions: ParsableArguments {
         + "encoder.", valueName: "pattern"))
   var layers: [String] = []
 
+  func validate() throws {
+    if ratio != nil, budget != nil {
+      throw ValidationError("expected --ratio or --budget, got both.")
+    }
+  }
+
   func rule(_ text: String, ratio: Double?) throws -> ConversionRule {
-    try ConversionRule(
-      parsing: text, ratio: ratio, layers: layers.isEmpty ? ["encoder.*"] : layers)
+    let layers = layers.isEmpty ? ["encoder.*"] : layers
+    if let budget { return try ConversionRule(parsing: text, budget: budget, layers: layers) }
+    return try ConversionRule(parsing: text, ratio: ratio, layers: layers)
   }
 }
 
@@ -23,7 +36,8 @@ struct ScopeOptions: ParsableArguments {
 struct RuleOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "A structure, such as 'btt:rank=6'; with --ratio a family, such as 'btt'.",
+      "A structure, such as 'btt:rank=6'; with --ratio a family, such as 'btt'; with --budget a "
+        + "list of both to choose from, such as 'lowrank,2:4'.",
       discussion: "Structures: \(OperatorSpec.names.joined(separator: ", ")).", valueName: "spec"))
   var to: String
 
@@ -142,7 +156,9 @@ struct SweepCommand: ParsableCommand {
   var model: String
 
   @Option(
-    help: ArgumentHelp("A structure, or with --ratio a family; give several.", valueName: "spec"))
+    help: ArgumentHelp(
+      "A structure, with --ratio a family, with --budget a list of both; give several.",
+      valueName: "spec"))
   var to: [String]
 
   @OptionGroup var scope: ScopeOptions
@@ -159,11 +175,10 @@ struct SweepCommand: ParsableCommand {
   }
 
   func run() throws {
-    // A whole spec stands for itself; a bare family gets its size from the ratio.
+    // Beside a ratio a whole spec stands for itself.
     let options = try to.map { text in
       let isWhole = (try? OperatorSpec(parsing: text)) != nil
-      return conversion.options(
-        try scope.rule(text, ratio: isWhole ? nil : scope.ratio))
+      return conversion.options(try scope.rule(text, ratio: isWhole ? nil : scope.ratio))
     }
     try report.map(checkWritable)
     let corpus = try conversion.corpus.corpus()

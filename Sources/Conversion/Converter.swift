@@ -44,8 +44,8 @@ public final class Converter {
   public let original: SentenceEncoder
   /// The model as it becomes.
   public let converted: SentenceEncoder
-  /// What becomes of each layer.
-  public let plan: ConversionPlan
+  /// What becomes of each layer; of layers that share a budget it is decided by ``run(corpus:progress:)``.
+  public private(set) var plan: ConversionPlan
   let options: ConversionOptions
   /// The folder's name, for reports.
   let name: String
@@ -83,9 +83,12 @@ public final class Converter {
           fidelity: try Fidelity(of: converted.embeddings(heldOut), to: reference)))
     }
 
-    try stage("fit") {
-      try fit(TokenBatches(Array(training.prefix(options.fitTexts))), progress)
+    let fitted = TokenBatches(Array(training.prefix(options.fitTexts)))
+    if plan.isOpen {
+      // The corpus is in random order, so its first texts are as good as any.
+      try decide(fitted, probes: TokenBatches(Array(training.prefix(128))), progress)
     }
+    try stage("fit") { try fit(fitted, progress) }
     let paths = plan.layers.map(\.path)
     let errors = try layerErrors(
       of: converted.model, against: original.model, layers: paths, batches: heldOut.batches)
@@ -114,6 +117,20 @@ public final class Converter {
   /// Writes the converted model as a checkpoint; the target is whole or absent.
   public func write(to target: URL, replacingExisting: Bool = false) throws {
     try converted.checkpoint.write(to: target, replacingExisting: replacingExisting)
+  }
+
+  private func decide(
+    _ batches: TokenBatches, probes: TokenBatches,
+    _ progress: (ConversionProgress) throws -> Void
+  ) throws {
+    let planner = try Planner(
+      original: original, converted: converted, batches: batches.batches, probes: probes.batches)
+    let total = batches.batches.count + plan.layers.count { !$0.alternatives.isEmpty }
+    var completed = 0
+    try planner.decide(&plan) {
+      completed += 1
+      try progress(ConversionProgress(stage: "plan", completed: completed, total: total))
+    }
   }
 
   private func fit(

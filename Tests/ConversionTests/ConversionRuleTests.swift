@@ -66,7 +66,9 @@ import Testing
 
   @Test func aSpecStandsForItself() throws {
     let rule = try ConversionRule(parsing: "btt:rank=2", ratio: nil, layers: ["*.query", "*.key"])
-    #expect(try rule.spec(inputs: 8, outputs: 8) == .blockTensorTrain(rank: 2))
+    #expect(
+      try rule.spec(inputs: 8, outputs: 8)
+        .description.hasPrefix("btt:rank=2,"))
     #expect(rule.description == "btt:rank=2 for *.query, *.key")
     #expect(rule.applies(to: "a.query") && rule.applies(to: "a.key"))
     #expect(!rule.applies(to: "a.value"))
@@ -101,5 +103,56 @@ import Testing
     }
     #expect(error.description.contains("39 inputs and 51 outputs"))
     #expect(error.description.contains("smaller ratio"))
+  }
+
+  // MARK: - Budgets
+
+  private func choices(_ text: String) throws -> [String] {
+    guard case .budget(let choices, _) = try ConversionRule(parsing: text, budget: 2).target else {
+      return []
+    }
+    return choices.map(\.description)
+  }
+
+  @Test func aBudgetHasAListOfSpecsAndFamilies() throws {
+    #expect(
+      try choices("lowrank,stl:rank=24,rows=batch,2:4,btt:norm=true,ks:1x2x3x4+1x4x2x3")
+        == [
+          "lowrank", "stl:rank=24,rows=batch", "2:4", "btt:norm=true", "ks:1x2x3x4+1x4x2x3",
+        ])
+    #expect(
+      try ConversionRule(parsing: "lowrank,2:4", budget: 2, layers: ["*.key"]).description
+        == "lowrank,2:4 within 1/2.0 for *.key")
+  }
+
+  @Test(arguments: [
+    ("lowrank,", "got ''"), ("lowrank,bttt", "got 'bttt'"), ("lowrank:rank=x", "'x'"),
+    ("stl:rank=24,rows=up", "'up'"), ("", "got ''"),
+  ])
+  func wrongListsGetASentence(_ text: String, _ words: String) throws {
+    let error = try #require(throws: (any Error).self) {
+      try ConversionRule(parsing: text, budget: 2)
+    }
+    #expect("\(error)".contains(words), "\(error)")
+  }
+
+  @Test func alternativesFitTheLayerAndCostLessThanDense() throws {
+    let rule = try ConversionRule(parsing: "lowrank,lowrank:rank=99,kronecker,2:4", budget: 2)
+    let structures = try rule.structures(inputs: 39, outputs: 51)
+    let last = try #require(structures.last)
+    #expect(last is Dense)
+    for structure in structures.dropLast() {
+      #expect(structure.cost.multiplyAdds < 39 * 51)
+    }
+    let ranks = structures.compactMap { ($0 as? LowRank)?.rank }
+    // A rank of 39·51 / 90 = 22.1 costs as much as dense; 99 is more than there is.
+    #expect(ranks == ranks.sorted() && ranks.count == 5 && ranks.allSatisfy { $0 <= 22 })
+    #expect(structures.contains { $0 is TwoFour } && structures.contains { $0 is Kronecker })
+  }
+}
+
+extension ConversionRule {
+  fileprivate func spec(inputs: Int, outputs: Int) throws -> OperatorSpec {
+    try #require(structures(inputs: inputs, outputs: outputs).first).spec
   }
 }

@@ -24,7 +24,8 @@ import Testing
 
   @Test func theTargetIsLeastSquaresWithAnIntercept() throws {
     let (x, y) = data([4, 10, 5], outputs: 3)
-    let moments = InputMoments(for: try OperatorSpec.dense.makeOperator(inputs: 5, outputs: 3))
+    let dense = try OperatorSpec.dense.makeOperator(inputs: 5, outputs: 3)
+    let moments = InputMoments(for: dense)
     #expect(moments.isEmpty)
     try moments.add(x, y)
     #expect(!moments.isEmpty)
@@ -39,7 +40,7 @@ import Testing
       #require(target.secondMoment), matmul(centred.T, centred) / 40, .relative(1e-5))
     #expect(target.tileMoment == nil)
     try expectClose(
-      moments.bias(["weight": target.weight]), solution[5], .relative(1e-4))
+      moments.bias(of: dense, ["weight": target.weight]), solution[5], .relative(1e-4))
   }
 
   @Test func whatTheInputsLeaveOpenStaysAsItWas() throws {
@@ -65,7 +66,7 @@ import Testing
     }
     for (x, y) in batches { try moments.add(x, y) }
     let parameters = try structure.fit(moments.target(weight: .zeros([5, 6])))
-    let bias = try moments.bias(parameters)
+    let bias = try moments.bias(of: structure, parameters)
     let outputs = batches.map { rows(structure.apply($0.x, parameters) + bias) }
     let wanted = batches.map { rows($0.y) }
     try expectClose(
@@ -139,6 +140,8 @@ import Testing
     try expectClose(#require(b.secondMoment), #require(a.secondMoment), .relative(1e-4))
     try expectClose(#require(b.tileMoment), #require(a.tileMoment), .relative(1e-4))
     let parameters = structure.initialize(key: MLXRandom.key(5))
-    try expectClose(parts.bias(parameters), whole.bias(parameters), .relative(1e-4))
+    try expectClose(
+      parts.bias(of: structure, parameters), whole.bias(of: structure, parameters),
+      .relative(1e-4))
   }
 }

@@ -6,7 +6,6 @@ import Operators
 ///
 /// Exact sums in float32; a row costs K (K + N) multiply-adds, and t·K² more where tiles are summed.
 final class InputMoments {
-  private let structure: any LinearOperator
   private let tiled: StrassenTile?
   private var rowSum: MLXArray
   private var outputSum: MLXArray
@@ -24,7 +23,6 @@ final class InputMoments {
   /// Makes empty sums for what is to become of a layer; of one that mixes rows, for its tiles too.
   init(for structure: any LinearOperator) {
     let (inputs, outputs) = (structure.inputs, structure.outputs)
-    self.structure = structure
     tiled = structure as? StrassenTile
     rowSum = .zeros([inputs])
     outputSum = .zeros([outputs])
@@ -99,14 +97,14 @@ final class InputMoments {
     return FitTarget(weight: best, secondMoment: covariance, tileMoment: stacked)
   }
 
-  /// The bias [N] that gives the fitted product the mean that the outputs should have.
+  /// The bias [N] that gives a fitted operator's product the mean that the outputs should have.
   ///
   /// A structure that mixes rows is linear in its tiles, so its outputs on the sums of tiles are the
   /// sums of its outputs; those of zero rows do not count.
-  func bias(_ parameters: Parameters) throws -> MLXArray {
+  func bias(of operation: any LinearOperator, _ parameters: Parameters) throws -> MLXArray {
     try flush()
-    var total = structure.apply(rowSum.reshaped([1, 1, -1]), parameters).reshaped([-1])
-    if let tiled {
+    var total = operation.apply(rowSum.reshaped([1, 1, -1]), parameters).reshaped([-1])
+    if let tiled = operation as? StrassenTile {
       let shape =
         tiled.rows == .batch
         ? [tiled.tile, 1, tiled.inputs] : [1, tiled.tile, tiled.inputs]

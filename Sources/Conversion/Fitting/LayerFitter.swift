@@ -85,9 +85,15 @@ final class LayerFitter {
         moments.isEmpty
         ? FitTarget(weight: linear.weight) : try moments.target(weight: linear.weight)
       let parameters = try layer.structure.fit(target)
-      let bias = moments.isEmpty ? linear.bias : try moments.bias(parameters)
+      let bias = moments.isEmpty ? linear.bias : try moments.bias(of: layer.structure, parameters)
       try eval(Array(parameters.values) + [bias].compactMap(\.self))
-      let fitted = try StructuredLinear(layer.structure, parameters: parameters, bias: bias)
+      // A layer that a budget leaves dense is fitted all the same: it makes up for those before it.
+      let fitted: any Module & UnaryLayer =
+        if layer.structure is Dense, let weight = parameters["weight"] {
+          Linear(weight: weight, bias: bias)
+        } else {
+          try StructuredLinear(layer.structure, parameters: parameters, bias: bias)
+        }
       try converted.update(modules: [(key: layer.path, value: fitted as Module)])
       try progress()
     }

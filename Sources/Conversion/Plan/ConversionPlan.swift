@@ -7,14 +7,19 @@ public struct ConversionPlan: Sendable {
   public struct Layer: Sendable {
     /// The layer's path in the model.
     public var path: String
-    /// The structure.
+    /// The structure; of a layer that shares a budget, the first alternative until that is decided.
     public var structure: any LinearOperator
+    /// What a layer that shares a budget may become.
+    var alternatives: [any LinearOperator] = []
+    /// The number of the rule whose budget it shares.
+    var rule = 0
   }
 
   /// The layers to convert, in the order of the model.
   public var layers: [Layer]
   /// The dense layers that stay as they are.
   public var kept: [String]
+  let rules: [ConversionRule]
 
   /// Plans by the first rule that applies to each layer.
   ///
@@ -22,6 +27,7 @@ public struct ConversionPlan: Sendable {
   public init(for model: Module, rules: [ConversionRule]) throws {
     layers = []
     kept = []
+    self.rules = rules
     var used = Set<Int>()
     for (path, module) in model.namedModules() {
       guard let linear = module as? Linear else { continue }
@@ -32,14 +38,15 @@ public struct ConversionPlan: Sendable {
       used.insert(index)
       let (inputs, outputs) = (linear.inputDimensions, linear.outputDimensions)
       do {
-        let spec = try rules[index].spec(inputs: inputs, outputs: outputs)
-        if spec == .dense {
+        let structures = try rules[index].structures(inputs: inputs, outputs: outputs)
+        guard let first = structures.first, rules[index].target != .spec(.dense) else {
           kept.append(path)
-        } else {
-          layers.append(
-            Layer(
-              path: path, structure: try spec.makeOperator(inputs: inputs, outputs: outputs)))
+          continue
         }
+        layers.append(
+          Layer(
+            path: path, structure: first,
+            alternatives: rules[index].isBudget ? structures : [], rule: index))
       } catch {
         throw ConversionError("\(path): \(error)")
       }

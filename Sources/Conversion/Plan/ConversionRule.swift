@@ -9,6 +9,9 @@ public struct ConversionRule: Hashable, Sendable, CustomStringConvertible {
     /// The richest member of a family with at most 1 / ratio of the dense multiply-adds, layer by
     /// layer.
     case family(StructureFamily, ratio: Double)
+    /// Whatever costs least fidelity, layer by layer, with at most 1 / ratio of the dense
+    /// multiply-adds of all layers together; some may stay dense.
+    case budget([StructureChoice], ratio: Double)
   }
 
   /// The structure.
@@ -32,10 +35,25 @@ public struct ConversionRule: Hashable, Sendable, CustomStringConvertible {
       self.init(.spec(try OperatorSpec(parsing: text)), layers: patterns)
       return
     }
+    try Self.check(ratio)
+    self.init(.family(try StructureFamily(parsing: text), ratio: ratio), layers: patterns)
+  }
+
+  /// A rule that shares a budget out: `lowrank,2:4` names what may be chosen from, families or whole
+  /// specs.
+  ///
+  /// Throws a sentence where a part of the text is neither.
+  public init(parsing text: String, budget ratio: Double, layers: [String] = []) throws {
+    try Self.check(ratio)
+    self.init(
+      .budget(try StructureChoice.list(parsing: text), ratio: ratio),
+      layers: layers.map { LayerPattern($0) })
+  }
+
+  private static func check(_ ratio: Double) throws {
     guard ratio > 1, ratio.isFinite else {
       throw ConversionError("[convert] expected a ratio above 1, got \(ratio).")
     }
-    self.init(.family(try StructureFamily(parsing: text), ratio: ratio), layers: patterns)
   }
 
   /// The structure, and the layers if not all.
@@ -44,9 +62,16 @@ public struct ConversionRule: Hashable, Sendable, CustomStringConvertible {
       switch target {
       case .spec(let spec): "\(spec)"
       case .family(let family, let ratio): "\(family) at 1/\(ratio)"
+      case .budget(let choices, let ratio):
+        "\(choices.map(\.description).joined(separator: ",")) within 1/\(ratio)"
       }
     return layers.isEmpty
       ? structure : "\(structure) for \(layers.map(\.description).joined(separator: ", "))"
+  }
+
+  /// Whether the layers share a budget.
+  var isBudget: Bool {
+    if case .budget = target { true } else { false }
   }
 
   /// Whether the rule is about a layer.
@@ -54,68 +79,19 @@ public struct ConversionRule: Hashable, Sendable, CustomStringConvertible {
     layers.isEmpty || layers.contains { $0.matches(path) }
   }
 
-  /// The spec for a layer of K inputs and N outputs.
+  /// What a layer of K inputs and N outputs may become: one structure, or for a budget several.
   ///
   /// Throws a sentence if none fits.
-  func spec(inputs: Int, outputs: Int) throws -> OperatorSpec {
+  func structures(inputs: Int, outputs: Int) throws -> [any LinearOperator] {
     switch target {
-    case .spec(let spec): spec
+    case .spec(let spec):
+      return [try spec.makeOperator(inputs: inputs, outputs: outputs)]
     case .family(let family, let ratio):
-      try family.spec(inputs: inputs, outputs: outputs, ratio: ratio)
+      let spec = try family.spec(inputs: inputs, outputs: outputs, ratio: ratio)
+      return [try spec.makeOperator(inputs: inputs, outputs: outputs)]
+    case .budget(let choices, _):
+      let structures = choices.flatMap { $0.structures(inputs: inputs, outputs: outputs) }
+      return structures + [Dense(inputs: inputs, outputs: outputs)]
     }
-  }
-}
-
-/// A structure without its size: what a budget of multiply-adds chooses from.
-public struct StructureFamily: Hashable, Sendable, CustomStringConvertible {
-  /// The name of the structure, with options but without rank or blocks.
-  public let description: String
-  private let sizeOption: String
-
-  /// A family by name: `lowrank`, `tt`, `btt`, `monarch`, `stl`, with further options after `:`.
-  ///
-  /// Throws a sentence for any other name, or if the size is given all the same.
-  public init(parsing text: String) throws {
-    let options = [
-      "lowrank": "rank", "tt": "rank", "btt": "rank", "stl": "rank", "monarch": "blocks",
-    ]
-    let name = String(text.prefix { $0 != ":" })
-    guard let option = options[name] else {
-      throw ConversionError(
-        "[convert] expected one of \(options.keys.sorted().joined(separator: ", ")) beside a "
-          + "ratio, got '\(text)'; give a whole spec without a ratio for other structures.")
-    }
-    description = text
-    sizeOption = option
-    if try text.contains(Regex("[:,]\(option)=")) {
-      throw ConversionError(
-        "[convert] expected '\(text)' without \(option) beside a ratio, which chooses it.")
-    }
-    _ = try member(1)
-  }
-
-  private func member(_ size: Int) throws -> OperatorSpec {
-    let separator = description.contains(":") ? "," : ":"
-    return try OperatorSpec(parsing: "\(description)\(separator)\(sizeOption)=\(size)")
-  }
-
-  /// The member with the most multiply-adds among those with at most N·K / ratio.
-  func spec(inputs: Int, outputs: Int, ratio: Double) throws -> OperatorSpec {
-    let budget = Double(inputs) * Double(outputs) / ratio
-    var best: (spec: OperatorSpec, cost: Double)?
-    // Sizes that do not fit (a rank beyond the lossless one, blocks that lose rank) are passed over.
-    for size in 1...min(inputs, outputs) {
-      guard let spec = try? member(size),
-        let structure = try? spec.makeOperator(inputs: inputs, outputs: outputs)
-      else { continue }
-      let cost = structure.cost.multiplyAdds
-      if cost <= budget, cost > best?.cost ?? 0 { best = (spec, cost) }
-    }
-    guard let best else {
-      throw ConversionError(
-        "[convert] expected a \(description) with at most \(Int(budget)) multiply-adds for "
-          + "\(inputs) inputs and \(outputs) outputs, found none; use a smaller ratio.")
-    }
-    return best.spec
   }
 }
