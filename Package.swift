@@ -28,7 +28,6 @@ func tests(
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let collections = Target.Dependency.product(
   name: "OrderedCollections", package: "swift-collections")
-let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let numerics = Target.Dependency.product(name: "RealModule", package: "swift-numerics")
 let package = Package(
   name: "tessera",
@@ -38,7 +37,6 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     .package(url: "https://github.com/apple/swift-numerics", from: "1.1.1"),
     .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
@@ -63,14 +61,14 @@ let package = Package(
     library("Models", ["MLX", "MLXNN", "Operators", "Layers", collections]),
     library(
       "Conversion",
-      ["MLX", "MLXNN", "MLXOptimizers", "Operators", "Layers", "Models", collections, logging]),
+      ["MLX", "MLXNN", "MLXOptimizers", "Operators", "Layers", "Models", collections]),
     library(
       "Tessera",
       [
         "MLX", "MLXNN", "MLXOptimizers", "Encoders", "Operators", "Layers", "Models", "Conversion",
       ]),
     .executableTarget(
-      name: "Command", dependencies: ["Tessera", arguments, logging], swiftSettings: swift),
+      name: "Command", dependencies: ["Tessera", arguments], swiftSettings: swift),
     .target(
       name: "TestSupport", dependencies: ["MLX", numerics], path: "Tests/TestSupport",
       swiftSettings: swift),

@@ -43,7 +43,7 @@ public final class ModuleInfo<Content>: Info {
   public var wrappedValue: Content {
     get {
       guard let stored else {
-        preconditionFailure("a @ModuleInfo property of type \(Content.self) was read before set")
+        preconditionFailure("a property of type \(Content.self) was read before its module set it")
       }
       return stored
     }
@@ -60,59 +60,17 @@ public final class ModuleInfo<Content>: Info {
   }
 }
 
-/// A parameter, or an array or dictionary of parameters, with the key that names it in checkpoints.
+/// A parameter, or an array or dictionary of parameters, with the key that names it in checkpoints:
+/// the wrapper of modules under the name that says what it holds.
 ///
 /// ```swift
 /// @ParameterInfo(key: "weight_g") var gain: MLXArray
 /// ```
 ///
 /// In an initialiser, set `_gain.wrappedValue` before `super.init()` and `gain` after it.
-@propertyWrapper
-public final class ParameterInfo<Content>: Info {
-  let key: String?
-  private var stored: Content?
-
-  /// A property that the initialiser of its module still sets.
-  public init(key: String? = nil) {
-    self.key = key
-  }
-
-  /// A property with its value.
-  public init(wrappedValue: Content, key: String? = nil) {
-    self.key = key
-    stored = wrappedValue
-  }
-
-  /// What the property holds.
-  public var wrappedValue: Content {
-    get {
-      guard let stored else {
-        preconditionFailure(
-          "a @ParameterInfo property of type \(Content.self) was read before set")
-      }
-      return stored
-    }
-    set { stored = newValue }
-  }
-
-  var content: Any { wrappedValue }
-  var type: Any.Type { Content.self }
-
-  func accepts(_ value: Any) -> Bool { value is Content }
-
-  func replace(by value: Any) {
-    if let value = value as? Content { stored = value }
-  }
-}
+public typealias ParameterInfo = ModuleInfo
 
 extension ModuleInfo where Content: ExpressibleByNilLiteral {
-  /// An optional property, `nil` until it is set.
-  public convenience init(key: String? = nil) {
-    self.init(wrappedValue: nil, key: key)
-  }
-}
-
-extension ParameterInfo where Content: ExpressibleByNilLiteral {
   /// An optional property, `nil` until it is set.
   public convenience init(key: String? = nil) {
     self.init(wrappedValue: nil, key: key)
