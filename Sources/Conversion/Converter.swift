@@ -138,7 +138,11 @@ public final class Converter {
   ) throws {
     let fitter = LayerFitter(
       original: original.model, converted: converted.model, batches: batches.batches)
-    let total = plan.groups.reduce(0) { $0 + batches.batches.count + $1.count }
+    // A layer outside the blocks, such as a pooler, is fitted without running the model.
+    let total = plan.groups.reduce(0) { total, group in
+      let runs = group.first.flatMap { original.model.layer(of: $0.path) } != nil
+      return total + (runs ? batches.batches.count : 0) + group.count
+    }
     var completed = 0
     for group in plan.groups {
       try fitter.fit(group) {

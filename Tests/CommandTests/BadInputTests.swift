@@ -178,6 +178,13 @@ import Testing
       for (ratio, words) in [("1", "above 1"), ("nan", "above 1"), ("1e9", "smaller ratio")] {
         try expectRefusal(convert(folder, to: "lowrank", "--ratio", ratio), words, in: folder)
       }
+      for (list, budget, words) in [
+        ("2:4", "50", "smaller budget ratio"), ("lowrank,bttt", "2", "'bttt'"),
+        ("lowrank", "0.5", "above 1"),
+      ] where budget != "50" || Tool.hasTokenizers {
+        try expectRefusal(
+          convert(folder, to: list, "--budget", budget), words, in: folder)
+      }
       try expectRefusal(
         convert(folder, to: "2:4", "--layers", "decoder.*"), "decoder.*", in: folder)
     }

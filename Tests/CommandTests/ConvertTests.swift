@@ -123,6 +123,28 @@ import Testing
     }
   }
 
+  @Test func aBudgetIsSharedOut() throws {
+    try withModel { folder in
+      let result = try Tool.run(
+        convert(folder, "lowrank,2:4", ["--budget", "1.5", "--json"]))
+      #expect(result.status == 0 && result.errors.contains("plan 100%"), "\(result.errors)")
+      let report = try object(result)
+      #expect(report["rules"] as? [String] == ["lowrank,2:4 within 1/1.5 for encoder.*"])
+      let layers = try #require(report["layers"] as? [[String: Any]])
+      let costs = layers.compactMap { $0["multiplyAdds"] as? Double }
+      let dense = 2.0 * (4 * 39 * 39 + 2 * 39 * 51)
+      #expect(layers.count == 12 && costs.count == 12)
+      #expect(costs.reduce(0, +) <= dense / 1.5)
+      // What is dense stays an ordinary layer of the checkpoint.
+      let written = try object(try Tool.run(["inspect", folder.file("out"), "--json"]))
+      let specs = try #require(written["layers"] as? [[String: Any]])
+        .compactMap { $0["spec"] as? String }
+      #expect(
+        specs.sorted()
+          == (layers.compactMap { $0["spec"] as? String } + ["dense"]).sorted())
+    }
+  }
+
   // MARK: - Interruption
 
   /// The distillation would take hours.

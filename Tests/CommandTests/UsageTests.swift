@@ -42,6 +42,7 @@ import Testing
     ["unknown"], ["inspect"], ["inspect", "a", "b"], ["inspect", "a", "--jsn"],
     ["convert", "a"], ["convert", "a", "b"], ["convert", "a", "b", "--to"],
     ["convert", "a", "b", "--to", "2:4", "--ratio", "many"],
+    ["convert", "a", "b", "--to", "btt", "--ratio", "2", "--budget", "2"],
     ["convert", "a", "b", "--to", "2:4", "--texts", "0"],
     ["convert", "a", "b", "--to", "2:4", "--texts", "-5"],
     ["convert", "a", "b", "--to", "2:4", "--held-out", "2"],

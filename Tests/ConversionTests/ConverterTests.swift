@@ -71,6 +71,19 @@ import Testing
   }
 
   @Test(.enabled(if: Python.hasTokenizers, Python.missing))
+  func progressEndsAtItsTotalWithThePooler() throws {
+    try withCorpus { corpus, _ in
+      var options = try options("2:4", ratio: nil)
+      options.rules = [try ConversionRule(parsing: "2:4", ratio: nil, layers: ["*"])]
+      let converter = try Converter(folder: SmallModel.folder, options: options)
+      var last: ConversionProgress?
+      _ = try converter.run(corpus: corpus) { last = $0 }
+      let progress = try #require(last)
+      #expect(progress.completed == progress.total && progress.total > 0)
+    }
+  }
+
+  @Test(.enabled(if: Python.hasTokenizers, Python.missing))
   func anInterruptedConversionLeavesNothing() throws {
     struct Stop: Error {}
     try withCorpus { corpus, folder in
