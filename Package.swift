@@ -55,8 +55,16 @@ let package = Package(
     library("MLX", ["CMLX"]),
     library("MLXNN", ["MLX", collections]),
     library("MLXOptimizers", ["MLX", "MLXNN", collections]),
+    // The device code, embedded with C23's #embed: a program carries all of it.
+    .target(
+      name: "CDeviceCode", path: "Sources/Kernels/Embedded",
+      cSettings: [.unsafeFlags(["-std=gnu23"])]
+    ),
+    .target(
+      name: "Kernels", dependencies: ["MLX", "CDeviceCode"], path: "Sources/Kernels",
+      exclude: ["DeviceCode", "Embedded"], swiftSettings: swift),
     library("Encoders", [numerics]),
-    library("Operators", ["MLX", "Encoders", collections, numerics]),
+    library("Operators", ["MLX", "Kernels", "Encoders", collections, numerics]),
     library("Layers", ["MLX", "MLXNN", "Operators", collections]),
     library("Models", ["MLX", "MLXNN", "Operators", "Layers", collections]),
     library(
@@ -74,6 +82,7 @@ let package = Package(
       swiftSettings: swift),
     tests(of: "MLX", golden: true),
     tests(of: "MLXNN", ["MLXOptimizers", collections], golden: true),
+    tests(of: "Kernels", ["MLX"]),
     tests(of: "Encoders"),
     tests(of: "Operators", ["Encoders", collections], golden: true),
     tests(of: "Layers", ["MLXNN", "Operators", "Models", collections]),

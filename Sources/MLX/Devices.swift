@@ -138,6 +138,9 @@ public enum Engine {
     MLXError(consuming: cmlx_symbol_origin(symbol))?.description
   }
 
+  /// The shared library of MLX itself.
+  public static var path: String? { origin(ofSymbol: "_ZN3mlx4core7versionEv") }
+
   /// The shared library whose BLAS MLX's matrix products on the CPU run on.
   public static var blas: String? { origin(ofSymbol: "cblas_sgemm") }
 

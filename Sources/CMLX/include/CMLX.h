@@ -22,6 +22,7 @@ extern "C" {
 typedef struct CMLXArrayBox *CMLXArray;
 typedef struct CMLXFunctionBox *CMLXFunction;
 typedef struct CMLXGroupBox *CMLXGroup;
+typedef struct CMLXKernelBox *CMLXKernel;
 
 typedef struct {
   CMLXArray *items;
@@ -154,6 +155,38 @@ char *cmlx_rope(
 char *cmlx_attention(
     CMLXArray *out, CMLXArray queries, CMLXArray keys, CMLXArray values, float scale, bool causal,
     CMLXArray mask_or_null);
+
+// MARK: - CUDA kernels of the caller's
+
+typedef enum { CMLX_SCALAR_INT, CMLX_SCALAR_BOOL, CMLX_SCALAR_FLOAT } CMLXScalarKind;
+
+typedef struct {
+  CMLXScalarKind kind;
+  int32_t integer;
+  float number;
+} CMLXScalar;
+
+typedef struct {
+  const int32_t *shape;
+  size_t rank;
+  CMLXType type;
+} CMLXArrayDescription;
+
+typedef struct {
+  int32_t x, y, z;
+} CMLXExtent;
+
+// Copies the machine code of one kernel. MLX keeps what it has loaded by `name`: one name for one
+// code in the whole process.
+char *cmlx_kernel_make(
+    CMLXKernel *out, const char *name, const void *binary, size_t count, int32_t shared_memory);
+void cmlx_kernel_free(CMLXKernel kernel);
+// The kernel's parameters are the inputs (made contiguous), the outputs, the scalars. `grid` counts
+// blocks.
+char *cmlx_kernel_launch(
+    CMLXArrays *out, CMLXKernel kernel, const CMLXArray *inputs, size_t input_count,
+    const CMLXArrayDescription *outputs, size_t output_count, const CMLXScalar *scalars,
+    size_t scalar_count, CMLXExtent grid, CMLXExtent block);
 
 // MARK: - Linear algebra (float32 or float64, on the CPU)
 

@@ -1,0 +1,87 @@
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Kernels
+
+private let compiler = try? NVRTC.current.get()
+
+@Suite(.enabled(if: compiler != nil, "no NVRTC on this machine"))
+struct CompilerTests {
+  private static let small = KernelVariant(file: "Clear.cu", role: "clear")
+
+  @Test func badSourcesGiveTheCompilersWords() throws {
+    let compiler = try NVRTC.current.get()
+    let variant = KernelVariant(
+      file: "StrassenEncode.cu", role: "encode", options: ["ELEMENT": 0, "RANK": -1])
+    let error = #expect(throws: KernelError.self) {
+      try compiler.compile(variant, architecture: "sm_80")
+    }
+    #expect(error?.description.contains("encode_element0_rank-1") == true)
+    #expect(throws: KernelError.self) {
+      try compiler.compile(.init(file: "none.cu", role: "none"), architecture: "sm_80")
+    }
+  }
+
+  // MARK: - The cache
+
+  @Test func aKernelIsCompiledOnceForAKey() throws {
+    let compiler = try NVRTC.current.get()
+    try withTemporaryFolder { folder in
+      let cache = KernelCache(folder: folder.appending(path: "kernels"))
+      func code(_ architecture: String = "sm_80") throws -> [UInt8] {
+        try cache.code(Self.small, architecture: architecture, compiler: compiler)
+      }
+      func entries() throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: cache.folder.path).sorted()
+      }
+      let first = try code()
+      #expect(first.starts(with: [0x7f, 0x45, 0x4c, 0x46]))
+      let names = try entries()
+      #expect(names.count == 1)
+      // A kept entry is read, not made anew: change what is kept, with its seal.
+      let entry = cache.folder.appending(path: names[0])
+      let key = KernelCache.key(Self.small, architecture: "sm_80", compiler: compiler.version)
+      let other: [UInt8] = [1, 2, 3]
+      try Data(other).write(to: entry.appending(path: "code"))
+      #expect(try code() == first, "a damaged entry is none")
+      try Data(other).write(to: entry.appending(path: "code"))
+      try Data("code \(KernelCache.digest(other)) of 3 bytes\n\(key)".utf8)
+        .write(to: entry.appending(path: "key"))
+      #expect(try code() == other)
+      // Another architecture is another key.
+      #expect(try code("sm_90a") != other)
+      #expect(try entries().count == 2)
+      let mode = try FileManager.default.attributesOfItem(atPath: cache.folder.path)
+      #expect(mode[.posixPermissions] as? Int == 0o700)
+    }
+  }
+
+  @Test func aFolderThatOthersMayWriteToIsNotUsed() throws {
+    try withTemporaryFolder { folder in
+      try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: folder.path)
+      let cache = KernelCache(folder: folder)
+      let code = try cache.code(
+        Self.small, architecture: "sm_80", compiler: try NVRTC.current.get())
+      #expect(!code.isEmpty)
+      #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).isEmpty)
+    }
+  }
+
+  @Test func theKeyHoldsAllThatTheCodeDependsOn() {
+    func key(_ variant: KernelVariant, _ architecture: String, _ compiler: String) -> String {
+      KernelCache.key(variant, architecture: architecture, compiler: compiler)
+    }
+    let encode = KernelVariant(
+      file: "StrassenEncode.cu", role: "encode", options: ["RANK": 7])
+    var other = encode
+    other.options["RANK"] = 8
+    let base = key(encode, "sm_80", "13.0")
+    #expect(base != key(other, "sm_80", "13.0"))
+    #expect(base != key(encode, "sm_90a", "13.0"))
+    #expect(base != key(encode, "sm_80", "13.1"))
+    for text in DeviceCode.closure(of: encode.file)?.compactMap({ DeviceCode.files[$0] }) ?? [] {
+      #expect(base.contains(text))
+    }
+  }
+}
