@@ -1,24 +1,46 @@
 import ArgumentParser
+import Foundation
 import Tessera
 
 struct EncodersCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "encoders", abstract: "The bases of Strassen-Tile: list, prove, fit.",
-    subcommands: [EncodersList.self, EncodersVerify.self, EncodersFit.self])
+    subcommands: [
+      EncodersList.self, EncodersVerify.self, EncodersFit.self, EncodersGroups.self,
+    ])
 }
 
 struct EncodersList: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "list", abstract: "The encoders that Tessera carries, with error and cost.")
 
-  @Option(help: "Inputs and outputs of the layer whose cost is shown.")
-  var width = 4096
+  @Option(
+    help: ArgumentHelp(
+      "Inputs and outputs of the layer whose cost is shown.", valueName: "KxN"))
+  var shape = "4096x4096"
+
+  @Option(
+    help: ArgumentHelp(
+      "Also draw error against rank, groups searched as by `encoders groups`.",
+      valueName: "file.svg|file.png"))
+  var plot: String?
 
   @OptionGroup var printing: OutputOptions
 
+  func validate() throws { _ = try sizes(in: shape, count: 2, example: "768x3072") }
+
   func run() throws {
-    let summaries = Encoder.library.map { EncoderSummary($0, width: width) }
-    try printing.print(summaries) { EncoderSummary.table(summaries, width: width) }
+    let sizes = try sizes(in: shape, count: 2, example: "768x3072")
+    if let plot {
+      let url = URL(filePath: plot)
+      try EncoderPlot.checkFormat(of: url)
+      try checkWritable(plot)
+      try EncoderPlot(groups: try GroupTable()).write(to: url)
+    }
+    let list = EncoderList(inputs: sizes[0], outputs: sizes[1])
+    try printing.print(list) {
+      ([list.table] + [plot.map { "\nplot: \($0)" }].compactMap(\.self)).joined(separator: "\n")
+    }
   }
 }
 
@@ -73,7 +95,57 @@ struct EncodersFit: ParsableCommand {
         "fit", Int(progress.elapsed / .seconds(1)), Int(minutes * 60), "error \(progress.error)")
       return (try? Interruption.check()) != nil
     }
-    let summary = EncoderSummary(fit.encoder, width: 4096)
-    try printing.print(summary) { EncoderSummary.table([summary], width: 4096) }
+    let list = EncoderList([fit.encoder], inputs: 4096, outputs: 4096)
+    try printing.print(list) { list.table }
+  }
+}
+
+struct EncodersGroups: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "groups",
+    abstract: "Tiles placed in group algebras: error against real rank, group by group.")
+
+  @Option(help: "The side of a tile.")
+  var tile = 4
+
+  @Option(
+    help: ArgumentHelp(
+      "Orders of cyclic factors, such as 2x2x6; give several. Default: ten groups for tile 4.",
+      valueName: "orders"))
+  var group: [String] = []
+
+  @Option(help: "The seed of the search for placements.")
+  var seed: UInt64 = 1
+
+  @Option(help: "Starts of the search a group.")
+  var starts = 16
+
+  @Option(help: "Steps a start.")
+  var steps = 2000
+
+  @Flag(help: "Refine the best placement of each group by least squares.")
+  var refine = false
+
+  @OptionGroup var printing: OutputOptions
+
+  func validate() throws {
+    for text in group { _ = try factors(text) }
+  }
+
+  private func factors(_ text: String) throws -> [Int] {
+    let parts = text.split(separator: "x", omittingEmptySubsequences: false)
+    let factors = parts.compactMap { Int($0) }
+    guard factors.count == parts.count else {
+      throw ValidationError("expected orders such as 2x2x6, got '\(text)'.")
+    }
+    return factors
+  }
+
+  func run() throws {
+    let groups = try group.map { try AbelianGroup(factors($0)) }
+    let table = try GroupTable(
+      groups: groups.isEmpty ? nil : groups, tile: tile, seed: seed, starts: starts, steps: steps,
+      refinedBy: refine ? EncoderFitter(threads: 2) : nil)
+    try printing.print(table) { table.table }
   }
 }

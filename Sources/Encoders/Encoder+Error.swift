@@ -24,7 +24,7 @@ extension Encoder {
   }
 
   /// ⟨T, Σ_p u_p ⊗ v_p ⊗ w_p⟩ = Σ_p ⟨U_p V_p, W_p⟩ with the rows read as t×t matrices.
-  private var overlap: Double {
+  var overlap: Double {
     var sum = 0.0
     for p in 0..<rank {
       let base = p * tileArea

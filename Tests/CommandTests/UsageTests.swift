@@ -30,11 +30,63 @@ import Testing
   @Test func encodersAreListedAndProved() throws {
     let list = try Tool.run(["encoders", "list", "--json"])
     #expect(list.status == 0 && list.errors.isEmpty)
-    let rows = try JSONSerialization.jsonObject(with: Data(list.output.utf8)) as? [[String: Any]]
-    #expect(try #require(rows).contains { $0["rank"] as? Int == 49 })
+    let object = try JSONSerialization.jsonObject(with: Data(list.output.utf8)) as? [String: Any]
+    #expect(object?["inputs"] as? Int == 4096 && object?["outputs"] as? Int == 4096)
+    let rows = try #require(object?["encoders"] as? [[String: Any]])
+    for row in rows {
+      let keys = [
+        "error", "largestCoefficient", "noiseGain", "nonZeros", "productRatio", "costRatio",
+      ]
+      #expect(keys.allSatisfy { row[$0] is Double }, "\(row)")
+      // Rounding to bfloat16 is told of the exact ones, seven of them.
+      #expect((row["bfloat16Error"] is Double) == ((row["error"] as? Double ?? 1) < 1e-10))
+    }
+    #expect(rows.count { $0["bfloat16Error"] is Double } == 7)
+    let text = try Tool.run(["encoders", "list", "--shape", "384x1536"])
+    #expect(text.output.contains("384 inputs and 1536 outputs"))
     let proofs = try Tool.run(["encoders", "verify"])
     #expect(proofs.status == 0)
     #expect(proofs.output.split(separator: "\n").allSatisfy { $0.hasPrefix("proved: ") })
+  }
+
+  @Test func groupsAreListedWithTheirRealRank() throws {
+    let result = try Tool.run([
+      "encoders", "groups", "--tile", "2", "--group", "2x2x2", "--group", "5", "--starts", "4",
+      "--steps", "200", "--json",
+    ])
+    #expect(result.status == 0 && result.errors.isEmpty)
+    let object = try JSONSerialization.jsonObject(with: Data(result.output.utf8))
+    let rows = try #require((object as? [String: Any])?["rows"] as? [[String: Any]])
+    #expect(rows.map { $0["rank"] as? Int } == [8, 7])
+    #expect(rows.map { $0["realCharacters"] as? Int } == [8, 1])
+    #expect(rows.map { $0["hasTripleProductProperty"] as? Bool } == [true, false])
+    let bad = try Tool.run(["encoders", "groups", "--group", "1x2"])
+    #expect(bad.status == 1 && bad.errors.contains("order at least 2"))
+  }
+
+  @Test func thePlotNeedsAnEndingItKnows() throws {
+    let result = try Tool.run(["encoders", "list", "--plot", "plot.pdf"])
+    #expect(result.status == 1 && result.output.isEmpty)
+    #expect(result.errors.contains("[plot] expected a file that ends in .svg or .png"))
+  }
+
+  @Test func productsOfTwoMatricesArePredictedAndMeasured() throws {
+    let result = try Tool.run([
+      "bench", "product", "--shape", "40x44x36", "--encoder", "strassen", "--encoder",
+      "fitted-4-24", "--seeds", "2", "--json",
+    ])
+    #expect(result.status == 0 && result.errors.isEmpty, "\(result)")
+    let object = try JSONSerialization.jsonObject(with: Data(result.output.utf8))
+    let rows = try #require((object as? [String: Any])?["rows"] as? [[String: Any]])
+    #expect(rows.count == 6)
+    for row in rows {
+      let figures = ["predicted", "measured", "randomizedPredicted", "randomizedMeasured"]
+        .compactMap { row[$0] as? Double }
+      #expect(figures.count == 4)
+      if row["encoder"] as? String == "strassen" { #expect(figures.allSatisfy { $0 < 1e-9 }) }
+    }
+    let unknown = try Tool.run(["bench", "product", "--encoder", "nothing"])
+    #expect(unknown.status == 1 && unknown.errors.contains("strassen"))
   }
 
   /// Bad usage is what the command line alone shows to be wrong.
@@ -51,6 +103,9 @@ import Testing
     ["convert", "a", "b", "--to", "2:4", "--fit-texts", "-1"],
     ["convert", "a", "b", "--to", "2:4", "--distill", "-1"], ["sweep", "a"],
     ["bench", "layer", "--shape", "8x8", "--to", "2:4"],
+    ["bench", "product", "--shape", "8x8"], ["bench", "product", "--seeds", "0"],
+    ["bench", "product", "--inputs", "odd"], ["encoders", "list", "--shape", "8"],
+    ["encoders", "groups", "--group", "2xa"],
     ["bench", "layer", "--shape", "8x8x8", "--to", "2:4", "--dtype", "i4"],
     ["bench", "layer", "--shape", "8x8x8", "--to", "2:4", "--device", "abacus"],
   ])

@@ -110,4 +110,48 @@ import Testing
       try GroupEmbedding.search(group: group, tile: 2, seed: 1, starts: 0)
     }
   }
+
+  /// Every three lists of two elements in small groups: counting collisions and trying differences
+  /// come to the same, and so does the error.
+  @Test(arguments: [[8], [2, 2, 2], [2, 4], [9]])
+  func exactnessIsTheTripleProductProperty(_ factors: [Int]) throws {
+    let group = try AbelianGroup(factors)
+    var exact = 0
+    for code in 0..<group.order * group.order * group.order {
+      let (p, q, s) = (
+        [0, code % group.order], [0, code / group.order % group.order],
+        [0, code / group.order / group.order]
+      )
+      let embedding = try GroupEmbedding(group: group, rows: p, inner: q, columns: s)
+      let lists = try #require(embedding.lists)
+      #expect(lists.rows == p && lists.inner == q && lists.columns == s)
+      let property = GroupEmbedding.hasTripleProductProperty(
+        group: group, rows: p, inner: q, columns: s)
+      #expect(embedding.hasTripleProductProperty == property)
+      #expect(embedding.isExact == property && (embedding.error < 1e-12) == property)
+      exact += property ? 1 : 0
+    }
+    // Cohn and Umans: it takes 2·2·2 elements, and both of order 8 and more have such lists.
+    #expect(exact > 0)
+  }
+
+  @Test func placementsOfAnotherFormHaveNoLists() throws {
+    let group = try AbelianGroup([5])
+    let embedding = try GroupEmbedding(
+      group: group, tile: 2, activation: [0, 1, 2, 4], weight: [0, 0, 0, 0])
+    #expect(embedding.lists == nil && !embedding.hasTripleProductProperty && !embedding.isExact)
+  }
+
+  /// Fewer than t³ elements never suffice in an abelian group (Cohn, Umans 2003, lemma 3.1).
+  @Test(arguments: [[7], [5], [2, 3], [2, 2]])
+  func smallAbelianGroupsHaveNoTripleProducts(_ factors: [Int]) throws {
+    let group = try AbelianGroup(factors)
+    for code in 0..<group.order * group.order * group.order {
+      #expect(
+        !GroupEmbedding.hasTripleProductProperty(
+          group: group, rows: [0, code % group.order],
+          inner: [0, code / group.order % group.order],
+          columns: [0, code / group.order / group.order]))
+    }
+  }
 }

@@ -66,8 +66,34 @@ struct Chart {
   ///
   /// Throws where Python or the package is missing: a report is then made without pictures.
   static func render(_ charts: [Chart]) throws -> [String] {
-    let input = JSON.array(charts.map(\.specification)).encoded()
-    let output = try PythonInterpreter.find().run(
+    let output = try draw(
+      .array(charts.map(\.specification)),
+      "json.dump([vl_convert.vegalite_to_svg(chart) for chart in specification], sys.stdout)")
+    return try JSONDecoder().decode([String].self, from: Data(output))
+  }
+
+  /// A picture's file format, by the ending of its name.
+  enum Format: String {
+    case svg, png
+  }
+
+  /// A chart as the bytes of a picture file.
+  ///
+  /// Throws where Python or the package is missing.
+  static func picture(_ chart: Chart, as format: Format) throws -> [UInt8] {
+    switch format {
+    case .svg:
+      try draw(chart.specification, "sys.stdout.write(vl_convert.vegalite_to_svg(specification))")
+    case .png:
+      try draw(
+        chart.specification,
+        "sys.stdout.buffer.write(vl_convert.vegalite_to_png(specification, scale=2))")
+    }
+  }
+
+  /// Runs Python on a specification and returns what it writes.
+  private static func draw(_ specification: JSON, _ statement: String) throws -> [UInt8] {
+    try PythonInterpreter.find().run(
       """
       import json, sys
       try:
@@ -75,9 +101,8 @@ struct Chart {
       except ImportError:
           sys.exit(print("vl-convert-python", file=sys.stderr) or \
       \(PythonInterpreter.missingPackageCode))
-      charts = json.load(sys.stdin)
-      json.dump([vl_convert.vegalite_to_svg(chart) for chart in charts], sys.stdout)
-      """, arguments: [], input: Array(input.utf8), task: "draw charts")
-    return try JSONDecoder().decode([String].self, from: Data(output))
+      specification = json.load(sys.stdin)
+      \(statement)
+      """, arguments: [], input: Array(specification.encoded().utf8), task: "draw charts")
   }
 }

@@ -54,7 +54,8 @@ extension GroupEmbedding {
       }
     }
     let area = tile * tile
-    for _ in 0..<steps - steps / 2 {
+    // An exact placement stays in the form in which its property can be told.
+    for _ in 0..<(error > 1e-12 ? steps - steps / 2 : 0) {
       var (alpha, beta) = (current.activation, current.weight)
       let entry = generator.index(below: 2 * area)
       let element = generator.index(below: group.order)
@@ -68,11 +69,15 @@ extension GroupEmbedding {
   }
 
   /// A row of the comparison of groups.
-  public struct Row: Sendable, Hashable {
+  public struct Row: Sendable, Hashable, Codable {
     /// The group, as "Z2^4".
     public var family: String
     /// The number of elements, the rank over the complex numbers.
     public var order: Int
+    /// The number of characters of order at most two, which cost one real product each.
+    public var realCharacters: Int
+    /// Whether the placement found has the triple product property.
+    public var hasTripleProductProperty: Bool
     /// The number of real products.
     public var rank: Int
     /// The error of the best placement found.
@@ -84,12 +89,15 @@ extension GroupEmbedding {
     /// The error after least squares within the fitter's bound, from this start only; nil if it was
     /// not asked for.
     public var refinedError: Double?
+
+    /// Whether the placement, read out freely, beats keeping as many of the t³ products.
+    public var isBetterThanKeeping: Bool { freeReadOutError < keepError - 1e-9 }
   }
 
   /// The groups compared by default for tile 4: Walsh–Hadamard groups and some of order 24 to 27.
   public static let comparedFactors: [[Int]] = [
     [2, 2, 2, 2], [16], [4, 4], [2, 2, 2, 2, 2], [24], [2, 2, 6], [5, 5], [3, 3, 3],
-    [2, 2, 2, 2, 2, 2],
+    [2, 2, 2, 2, 2, 2], [4, 4, 4],
   ]
 
   /// Searches every group and reports error against rank, with and without refinement.
@@ -106,7 +114,9 @@ extension GroupEmbedding {
       let encoder = embedding.encoder
       rows.append(
         Row(
-          family: group.description, order: group.order, rank: group.realRank,
+          family: group.description, order: group.order,
+          realCharacters: group.realCharacterCount,
+          hasTripleProductProperty: embedding.hasTripleProductProperty, rank: group.realRank,
           error: embedding.error, freeReadOutError: encoder.optimallyDecoded.error,
           keepError: max(0, 1 - Double(group.realRank) / Double(tile * tile * tile)),
           refinedError: try fitter?.refine(encoder, seed: seed).error))

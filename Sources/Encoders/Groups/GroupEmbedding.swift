@@ -88,6 +88,38 @@ public struct GroupEmbedding: Sendable, Hashable {
     return true
   }
 
+  /// The lists p, q, s of Cohn and Umans that give this placement, with q₀ the identity; nil if it is
+  /// not of their form.
+  ///
+  /// α(i, 0) is p_i then, α(0, 0) − α(0, l) is q_l, and −β(0, j) is s_j; the rest has to follow.
+  public var lists: (rows: [Int], inner: [Int], columns: [Int])? {
+    let p = (0..<tile).map { activation[$0 * tile] }
+    let q = (0..<tile).map { group.difference(activation[0], activation[$0]) }
+    let s = (0..<tile).map { group.inverse(weight[$0]) }
+    guard
+      let again = try? GroupEmbedding(group: group, rows: p, inner: q, columns: s), again == self
+    else { return nil }
+    return (p, q, s)
+  }
+
+  /// Whether the placement is of the form of Cohn and Umans and its lists have the triple product
+  /// property: all differences are tried.
+  public var hasTripleProductProperty: Bool {
+    guard let (p, q, s) = lists else { return false }
+    return Self.hasTripleProductProperty(group: group, rows: p, inner: q, columns: s)
+  }
+
+  /// Whether no wanted term meets another term than those wanted with it, counted in integers.
+  ///
+  /// This is exactness: ``error`` is 1 − Σ n²/N / t³ with Σ n = t³, so it is 0 iff n = N wherever
+  /// n > 0. For lists it is the triple product property.
+  public var isExact: Bool {
+    let (terms, wanted) = counts(sums: group.sumTable())
+    return wanted.enumerated().allSatisfy { place, count in
+      count == 0 || count == terms[place / (tile * tile)]
+    }
+  }
+
   /// The counts (terms N at every element, wanted terms n at every element and for every c).
   func counts(sums: [Int]) -> (terms: [Int], wanted: [Int]) {
     let area = tile * tile
