@@ -60,9 +60,13 @@ let package = Package(
       name: "CDeviceCode", path: "Sources/Kernels/Embedded",
       cSettings: [.unsafeFlags(["-std=gnu23"])]
     ),
+    // Always optimised: a debug build would spend its tests in it.
     .target(
-      name: "Kernels", dependencies: ["MLX", "CDeviceCode"], path: "Sources/Kernels",
-      exclude: ["DeviceCode", "Embedded"], swiftSettings: swift),
+      name: "CCPUKernels", path: "Sources/Kernels/CPUKernels",
+      cSettings: [.unsafeFlags(["-O3", "-Wall", "-Wextra", "-Werror"])]),
+    .target(
+      name: "Kernels", dependencies: ["MLX", "CDeviceCode", "CCPUKernels"], path: "Sources/Kernels",
+      exclude: ["DeviceCode", "Embedded", "CPUKernels"], swiftSettings: swift),
     library("Encoders", [numerics]),
     library("Operators", ["MLX", "Kernels", "Encoders", collections, numerics]),
     library("Layers", ["MLX", "MLXNN", "Operators", collections]),

@@ -188,6 +188,19 @@ char *cmlx_kernel_launch(
     const CMLXArrayDescription *outputs, size_t output_count, const CMLXScalar *scalars,
     size_t scalar_count, CMLXExtent grid, CMLXExtent block);
 
+// MARK: - Functions of the caller's on the CPU
+
+// Called on the thread of MLX's CPU stream, inputs row-major, outputs not initialised, with `scratch`
+// bytes of memory that hold nothing of worth.
+typedef void (*CMLXHostFunction)(
+    const void *problem, const void *const *inputs, void *const *outputs, void *scratch);
+
+// An operation of the graph; `problem` is copied.
+char *cmlx_host_launch(
+    CMLXArrays *out, const char *name, CMLXHostFunction run, const void *problem,
+    size_t problem_size, size_t scratch, const CMLXArray *inputs, size_t input_count,
+    const CMLXArrayDescription *outputs, size_t output_count);
+
 // MARK: - Linear algebra (float32 or float64, on the CPU)
 
 char *cmlx_svd(CMLXArrays *out, CMLXArray a);

@@ -1,0 +1,47 @@
+import CCPUKernels
+import Foundation
+import MLX
+import Synchronization
+
+/// The processor that CPU kernels run on.
+public enum CPU {
+  /// Vector instructions that kernels are compiled for.
+  public enum Level: UInt32, Sendable, CaseIterable, Comparable {
+    /// What every processor of the architecture has.
+    case portable
+    /// AVX2 with fused multiply-add.
+    case avx2
+    /// AVX-512 (F, VL, BW, DQ).
+    case avx512
+
+    /// Orders levels by what they need.
+    public static func < (a: Level, b: Level) -> Bool { a.rawValue < b.rawValue }
+
+    var c: TesseraCPULevel { TesseraCPULevel(rawValue: rawValue) }
+  }
+
+  /// The best level of this processor.
+  public static let level = Level(rawValue: tessera_cpu_level().rawValue) ?? .portable
+
+  private static let count = Mutex(max(1, min(64, ProcessInfo.processInfo.activeProcessorCount)))
+
+  /// How many threads a kernel uses, 1 to 64; the processors there are to begin with.
+  ///
+  /// Results do not depend on it.
+  public static var threads: Int {
+    get { count.withLock { $0 } }
+    set { count.withLock { $0 = max(1, min(64, newValue)) } }
+  }
+}
+
+/// What follows a product in the same pass.
+public enum Activation: UInt32, Sendable, CaseIterable {
+  /// Nothing.
+  case identity
+  /// x Φ(x), with the error function.
+  case gelu
+  /// x / (1 + e⁻ˣ).
+  case silu
+
+  var c: TesseraActivation { TesseraActivation(rawValue: rawValue) }
+}

@@ -1,0 +1,107 @@
+// A chain of factors by blocks of rows: what one factor gives the next stays in cache, in panels whose
+// vectors may be stored anywhere, so that permutations between factors cost nothing.
+#include <string.h>
+
+#include "Levels.h"
+#include "Parallel.h"
+
+#define MOST_PANELS 4
+
+typedef struct {
+  const TesseraChain *problem;
+  const float *x, *bias;
+  const float *const *weights;
+  float *y;
+  char *scratch;
+  const Level *level;
+  int64_t panels, blocks, width;
+  size_t scratch_of_worker;
+} Job;
+
+static int64_t ceiling(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static Job plan(const TesseraChain *problem) {
+  Job job = {.problem = problem, .level = tessera_level(problem->level)};
+  for (int f = 0; f <= problem->count; ++f) job.width = larger(job.width, problem->widths[f]);
+  int64_t panels = ceiling(problem->rows, job.level->lanes);
+  job.panels = smaller(MOST_PANELS, larger(1, panels / (2 * problem->threads)));
+  job.blocks = ceiling(panels, job.panels);
+  // What comes in and what goes out, for each panel.
+  job.scratch_of_worker =
+      (size_t)(2 * job.panels * job.width * job.level->lanes) * sizeof(float) + 64;
+  return job;
+}
+
+size_t tessera_chain_scratch(const TesseraChain *problem) {
+  return plan(problem).scratch_of_worker * (size_t)problem->threads;
+}
+
+static void block(void *context, int64_t item, int32_t worker) {
+  const Job *job = context;
+  const TesseraChain *problem = job->problem;
+  const Level *level = job->level;
+  const int64_t lanes = level->lanes, size = job->width * lanes;
+  const int64_t first = item * job->panels;
+  const int64_t panels = smaller(job->panels, ceiling(problem->rows, lanes) - first);
+  float *in = (float *)(((uintptr_t)job->scratch + (size_t)worker * job->scratch_of_worker + 63) &
+                        ~(uintptr_t)63);
+  float *out = in + job->panels * size;
+
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    const float *rows[MOST_LANES];
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      int64_t row = (first + panel) * lanes + lane;
+      rows[lane] = row < problem->rows ? job->x + row * problem->inputs : 0;
+    }
+    float *start = in + panel * size;
+    level->gather(rows, (Columns){0, problem->inputs, INT64_MAX - 3, 0}, start);
+    memset(
+        start + problem->inputs * lanes, 0,
+        (size_t)((problem->widths[0] - problem->inputs) * lanes) * sizeof(float));
+  }
+  for (int f = 0; f < problem->count; ++f) {
+    const TesseraBlockFactor *factor = &problem->factors[f];
+    for (int64_t b0 = 0; b0 < factor->blocks0; ++b0) {
+      for (int64_t b1 = 0; b1 < factor->blocks1; ++b1) {
+        for (int64_t panel = 0; panel < panels; ++panel) {
+          level->contract(&(Contraction){
+              .outputs = factor->outputs,
+              .inner = factor->inner,
+              .w = job->weights[f] + b0 * factor->w_b0 + b1 * factor->w_b1,
+              .w_o = factor->w_o,
+              .w_k = factor->w_k,
+              .in = in + panel * size + (b0 * factor->in_b0 + b1 * factor->in_b1) * lanes,
+              .in_k = factor->in_k,
+              .out = out + panel * size + (b0 * factor->out_b0 + b1 * factor->out_b1) * lanes,
+              .out_o = factor->out_o});
+        }
+      }
+    }
+    float *next = in;
+    in = out;
+    out = next;
+  }
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    float *rows[MOST_LANES];
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      int64_t row = (first + panel) * lanes + lane;
+      rows[lane] = row < problem->rows ? job->y + row * problem->outputs : 0;
+    }
+    level->scatter(
+        in + panel * size, (Columns){0, problem->outputs, INT64_MAX - 3, 0}, job->bias,
+        problem->activation, rows);
+  }
+}
+
+void tessera_chain(
+    const void *problem, const void *const *inputs, void *const *outputs, void *scratch) {
+  Job job = plan(problem);
+  job.x = inputs[0];
+  job.weights = (const float *const *)(inputs + 1);
+  job.bias = job.problem->has_bias ? inputs[1 + job.problem->count] : 0;
+  job.y = outputs[0];
+  job.scratch = scratch;
+  tessera_parallel(job.blocks, job.problem->threads, block, &job);
+}

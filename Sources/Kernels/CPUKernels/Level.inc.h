@@ -1,0 +1,126 @@
+// One level's steps; LANES (floats of a vector register), HEIGHT (outputs held in registers at once) and
+// NAME are set by the file that includes this.
+//
+// Two vectors by HEIGHT outputs are accumulated in registers: 2 loads and HEIGHT broadcasts feed
+// 2 HEIGHT multiply-adds, which keeps the multipliers of AVX2 (12 of 16 registers) and of AVX-512
+// (24 of 32) the busiest part.
+#define PANEL (2 * LANES)
+
+typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef float Quad __attribute__((vector_size(16), aligned(4)));
+
+static inline __attribute__((always_inline)) void contract_block(
+    const Contraction *job, int64_t first, const int height) {
+  Vector sums[HEIGHT][2];
+  const float *weights[HEIGHT];
+  for (int o = 0; o < height; ++o) {
+    sums[o][0] = sums[o][1] = (Vector){0};
+    // Past the end the last output is computed again, and not stored.
+    int64_t place = first + o < job->outputs ? first + o : job->outputs - 1;
+    weights[o] = job->w + place * job->w_o;
+  }
+  const float *in = job->in;
+  const int64_t step = job->in_k * PANEL, w_k = job->w_k;
+  for (int64_t k = 0; k < job->inner; ++k) {
+    Vector low = *(const Vector *)in, high = *(const Vector *)(in + LANES);
+    for (int o = 0; o < height; ++o) {
+      float weight = weights[o][k * w_k];
+      sums[o][0] += weight * low;
+      sums[o][1] += weight * high;
+    }
+    in += step;
+  }
+  for (int o = 0; o < height && first + o < job->outputs; ++o) {
+    float *out = job->out + (first + o) * job->out_o * PANEL;
+    *(Vector *)out = sums[o][0];
+    *(Vector *)(out + LANES) = sums[o][1];
+  }
+}
+
+static void contract(const Contraction *job) {
+  int64_t first = 0;
+  for (; first + HEIGHT <= job->outputs; first += HEIGHT) contract_block(job, first, HEIGHT);
+  // What is left in halves, so that little is computed twice.
+  for (; first < job->outputs; first += HEIGHT / 2) contract_block(job, first, HEIGHT / 2);
+}
+
+// The transpose of a 4x4 matrix.
+static inline __attribute__((always_inline)) void transpose(Quad m[4]) {
+  Quad a = __builtin_shufflevector(m[0], m[1], 0, 4, 1, 5);
+  Quad b = __builtin_shufflevector(m[0], m[1], 2, 6, 3, 7);
+  Quad c = __builtin_shufflevector(m[2], m[3], 0, 4, 1, 5);
+  Quad d = __builtin_shufflevector(m[2], m[3], 2, 6, 3, 7);
+  m[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+  m[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+  m[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+  m[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+}
+
+static inline int64_t place(Columns columns, int64_t column) {
+  return (column / columns.run * columns.stride + column % columns.run) * PANEL;
+}
+
+// Four rows at a time: sixteen at once would meet in one set of the cache where rows are a power of
+// two long.
+static void gather(const float *const *rows, Columns columns, float *panel) {
+  for (int64_t lane = 0; lane < PANEL; lane += 4) {
+    const float *const *four = rows + lane;
+    int64_t column = 0;
+    for (; columns.run % 4 == 0 && column + 4 <= columns.count; column += 4) {
+      Quad m[4];
+      for (int i = 0; i < 4; ++i) {
+        m[i] = four[i] ? *(const Quad *)(four[i] + columns.first + column) : (Quad){0};
+      }
+      transpose(m);
+      float *out = panel + place(columns, column) + lane;
+      for (int i = 0; i < 4; ++i) *(Quad *)(out + i * PANEL) = m[i];
+    }
+    for (; column < columns.count; ++column) {
+      float *out = panel + place(columns, column) + lane;
+      for (int i = 0; i < 4; ++i) out[i] = four[i] ? four[i][columns.first + column] : 0;
+    }
+  }
+}
+
+static inline __attribute__((always_inline)) float activated(float x, TesseraActivation activation) {
+  switch (activation) {
+    case TESSERA_GELU: return 0.5f * x * (1 + erff(x * 0.70710678f));
+    case TESSERA_SILU: return x / (1 + expf(-x));
+    default: return x;
+  }
+}
+
+static void scatter(
+    const float *panel, Columns columns, const float *bias, TesseraActivation activation,
+    float *const *rows) {
+  if (bias) bias += columns.first;
+  for (int64_t lane = 0; lane < PANEL; lane += 4) {
+    float *const *four = rows + lane;
+    int64_t column = 0;
+    for (; columns.run % 4 == 0 && column + 4 <= columns.count; column += 4) {
+      Quad m[4];
+      const float *in = panel + place(columns, column) + lane;
+      for (int i = 0; i < 4; ++i) m[i] = *(const Quad *)(in + i * PANEL);
+      transpose(m);
+      Quad shift = bias ? *(const Quad *)(bias + column) : (Quad){0};
+      for (int i = 0; i < 4; ++i) {
+        if (!four[i]) continue;
+        m[i] += shift;
+        if (activation != TESSERA_IDENTITY) {
+          for (int j = 0; j < 4; ++j) m[i][j] = activated(m[i][j], activation);
+        }
+        *(Quad *)(four[i] + columns.first + column) = m[i];
+      }
+    }
+    for (; column < columns.count; ++column) {
+      const float *in = panel + place(columns, column) + lane;
+      for (int i = 0; i < 4; ++i) {
+        if (!four[i]) continue;
+        float sum = in[i] + (bias ? bias[column] : 0);
+        four[i][columns.first + column] = activated(sum, activation);
+      }
+    }
+  }
+}
+
+const Level NAME = {PANEL, contract, gather, scatter};

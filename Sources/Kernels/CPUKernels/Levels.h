@@ -1,0 +1,44 @@
+// The steps that exist once for each level of vector instructions.
+//
+// A panel is a matrix of vectors, [count][lanes] with `lanes` rows of the problem side by side, so that
+// one number of a weight multiplies a whole vector.
+#pragma once
+
+#include "CCPUKernels.h"
+
+// A contraction on panels: out[o] = sum over k of w[o * w_o + k * w_k] * in[k], vectors in and out.
+// Strides of vectors count vectors.
+typedef struct {
+  int64_t outputs, inner;
+  const float *w;
+  int64_t w_o, w_k;
+  const float *in;
+  int64_t in_k;
+  float *out;
+  int64_t out_o;
+} Contraction;
+
+// Columns first..first + count of some rows, and where they lie in a panel: column c at vector
+// (c / run) * stride + c % run.
+typedef struct {
+  int64_t first, count, run, stride;
+} Columns;
+
+typedef struct {
+  // Rows side by side in a panel.
+  int64_t lanes;
+  void (*contract)(const Contraction *job);
+  // Rows into a panel; a null row counts as zeros.
+  void (*gather)(const float *const *rows, Columns columns, float *panel);
+  // A panel into rows, with bias and activation; null rows are passed over.
+  void (*scatter)(
+      const float *panel, Columns columns, const float *bias, TesseraActivation activation,
+      float *const *rows);
+} Level;
+
+// More lanes than any level has.
+#define MOST_LANES 32
+
+extern const Level tessera_level_portable, tessera_level_avx2, tessera_level_avx512;
+
+const Level *tessera_level(TesseraCPULevel level);

@@ -1,0 +1,78 @@
+// Structured products on the CPU, float32, row-major: planes and intermediates live in cache.
+//
+// Problems are described by plain structures; the functions that solve them all have one form, in which
+// arrays are lists of pointers. Results do not depend on the number of threads, nor on how rows are cut into blocks: every output is
+// summed in one order.
+#ifndef CCPUKERNELS_H
+#define CCPUKERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// What the vector code is compiled for, chosen at run time.
+typedef enum {
+  TESSERA_CPU_PORTABLE,
+  TESSERA_CPU_AVX2,
+  TESSERA_CPU_AVX512,
+} TesseraCPULevel;
+
+// The best level that this processor can run.
+TesseraCPULevel tessera_cpu_level(void);
+
+typedef enum { TESSERA_IDENTITY, TESSERA_GELU, TESSERA_SILU } TesseraActivation;
+
+// How rows form tiles of t: along the tokens of each sample, or at one token across samples.
+typedef struct {
+  int64_t samples, tokens;
+  int32_t tile, across_samples;
+} TesseraRowTiles;
+
+// Y [rows, N] = decode(encode(X) W), by planes of one product each.
+typedef struct {
+  TesseraRowTiles rows;
+  int64_t inputs, outputs, rank;
+  TesseraActivation activation;
+  TesseraCPULevel level;
+  int32_t threads, has_bias;
+} TesseraStrassenTile;
+
+// Bytes that the product needs beside its operands.
+size_t tessera_strassen_tile_scratch(const TesseraStrassenTile *problem);
+
+// inputs: x [rows, K], weight [R, ceil(N/t), ceil(K/t)], encoder [R, t*t], decoder [R, t*t], and bias
+// [N] if there is one; outputs: y [rows, N].
+void tessera_strassen_tile(
+    const void *problem, const void *const *inputs, void *const *outputs, void *scratch);
+
+// One factor of a chain: for every block (b0, b1), outputs o and inner k,
+//   out[b0 out_b0 + b1 out_b1 + o out_o] = sum_k w[b0 w_b0 + b1 w_b1 + o w_o + k w_k]
+//                                                in[b0 in_b0 + b1 in_b1 + k in_k].
+// All block-diagonal, Kronecker-sparse and dense factors are of this form.
+typedef struct {
+  int64_t blocks0, blocks1, outputs, inner;
+  int64_t w_b0, w_b1, w_o, w_k;
+  int64_t in_b0, in_b1, in_k;
+  int64_t out_b0, out_b1, out_o;
+} TesseraBlockFactor;
+
+enum { TESSERA_CHAIN_LIMIT = 16, TESSERA_LARGEST_TILE = 8 };
+
+// Y [rows, N] = the chain's factors applied to the rows of X [rows, K], the first one first.
+typedef struct {
+  int64_t rows, inputs, outputs;
+  // How many numbers a row has before the first factor and after each, padding included.
+  int64_t widths[TESSERA_CHAIN_LIMIT + 1];
+  TesseraBlockFactor factors[TESSERA_CHAIN_LIMIT];
+  int32_t count;
+  TesseraActivation activation;
+  TesseraCPULevel level;
+  int32_t threads, has_bias;
+} TesseraChain;
+
+size_t tessera_chain_scratch(const TesseraChain *problem);
+
+// inputs: x [rows, K], the numbers of each factor, and bias [N] if there is one; outputs: y [rows, N].
+void tessera_chain(
+    const void *problem, const void *const *inputs, void *const *outputs, void *scratch);
+
+#endif
