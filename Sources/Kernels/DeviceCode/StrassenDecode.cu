@@ -8,7 +8,7 @@
 //   bias     [columns] elements; read only if hasBias
 //   y        out: [rows, columns], row pitch pitchY; rows that the map (RowMap.cuh) does not name keep their contents
 //
-// Launch: 256 threads, grid (ceil(tile columns / 64), ceil(tileRows / 8)); no shared memory. Any GPU from sm_80 on.
+// Launch: 256 threads, ceil(tile columns / 64) * ceil(tileRows / 8) blocks; no shared memory. Any GPU from sm_80 on.
 // Memory-bound: RANK planes read once, y written once; of the copy bandwidth (H200, 8192^2): fragments 90 to 96 %, rows 81 to 87 %.
 //
 // A warp takes 64 neighbouring positions of a tile row, 16 (eight pairs) at a time: lane (g, q) reads pair g of the planes 8s + 2q
@@ -50,11 +50,16 @@ struct Pairs {
 
 extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
     const Storage* __restrict__ planes, const Storage* __restrict__ basis, const Storage* __restrict__ bias,
-    Storage* __restrict__ y, ROW_MAP_PARAMETERS, int tileRows, int columns, int pitchY, bool hasBias, int nBlocks,
+    Storage* __restrict__ y, ROW_MAP_PARAMETERS, int tileRows, int columns, int pitchY, bool hasBias,
+#if TESSERA_PLANES == 0
+    int nBlocks) {
+#else
     int pitchPlanes) {
+#endif
   const int lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3;
-  const int tileRow = blockIdx.y * 8 + (threadIdx.x >> 5);
-  const int firstTile = blockIdx.x * (16 * sets);
+  const int across = (columns + 64 * sets - 1) / (64 * sets);
+  const int tileRow = blockIdx.x / across * 8 + (threadIdx.x >> 5);
+  const int firstTile = blockIdx.x % across * (16 * sets);
   if (tileRow >= tileRows || 4 * firstTile >= columns) return;
   const Output output(y, hasBias ? bias : nullptr, ROW_MAP_ARGUMENT, tileRows, columns, pitchY);
 
