@@ -76,13 +76,13 @@ def compile_cubin(file, name, defines=None, arch="sm_90a", verbose=False):
 
 
 class Kernel:
-    """A kernel, compiled when it is first called; call it with (grid, threads, arguments): tensors, ints and bools, in the order of its parameters."""
+    """A compiled kernel; call it with (grid, threads, arguments): tensors, ints and bools, in the order of its parameters."""
 
     _cuda = None
 
     def __init__(self, file, name, defines=None, shared=0, arch="sm_90a"):
         self.name, self.shared, self.function = name, shared, None
-        self.compilation = (file, name, defines, arch)
+        self.cubin = cached_cubin(file, name, defines, arch)
 
     def _check(self, status):
         if status:
@@ -94,7 +94,7 @@ class Kernel:
         if Kernel._cuda is None:
             Kernel._cuda = ctypes.CDLL("libcuda.so.1")
         module, self.function = ctypes.c_void_p(), ctypes.c_void_p()
-        self._check(Kernel._cuda.cuModuleLoadData(ctypes.byref(module), cached_cubin(*self.compilation)))
+        self._check(Kernel._cuda.cuModuleLoadData(ctypes.byref(module), self.cubin))
         self._check(Kernel._cuda.cuModuleGetFunction(ctypes.byref(self.function), module, self.name.encode()))
         if self.shared > 48000:
             self._check(Kernel._cuda.cuFuncSetAttribute(self.function, 8, self.shared))

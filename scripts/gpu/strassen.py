@@ -70,7 +70,7 @@ class StrassenTile:
         unit = 4 if element == "float32" else 8
         self.block_columns = 8 * unit
         self.k_pitch, self.n_pitch = round_up(ceil_div(K, 4), unit), round_up(ceil_div(N, 4), unit)
-        defines = {"RANK": rank, "ELEMENT": ELEMENTS[element], "PLANES": 1}
+        defines = {"RANK": rank, "ELEMENT": ELEMENTS[element]}
         def kernel(file, role, **more):
             every = {**defines, **more}
             name = "strassen_" + role + "_" + "_".join(str(v) for _, v in sorted(every.items()))
@@ -98,13 +98,13 @@ class StrassenTile:
 
     def encode(self, x, basis, planes):
         g, pitch = self.rows.tile_rows, planes.shape[2]
-        blocks = ceil_div(pitch, 2 * self.block_columns) * ceil_div(g, 8)
+        blocks = ceil_div(pitch, 2 * self.block_columns) * ceil_div(g, 4)
         self.encode_kernel(blocks, 256, x, basis, planes, *self.rows.arguments, g, x.shape[1], x.stride(0), pitch)
 
     def decode(self, planes, basis, bias, y, kernel=None):
         g, columns = self.rows.tile_rows, y.shape[1]
         (kernel or self.decode_kernel)(
-            ceil_div(columns, 256) * ceil_div(g, 8), 256, planes, basis, basis if bias is None else bias, y,
+            ceil_div(columns, 512) * ceil_div(g, 4), 256, planes, basis, basis if bias is None else bias, y,
             *self.rows.arguments, g, columns, y.stride(0), bias is not None, planes.shape[2])
 
     def forward(self, x, encoder, weight, decoder, bias, y):

@@ -74,7 +74,7 @@ public struct StrassenTileKernels: Sendable {
         "[strassen-tile] expected bfloat16, float16 or float32 and a rank of 1 to \(maximumRank), "
           + "got \(dtype.rawValue) and rank \(rank); the composed product does it.")
     }
-    let options = ["RANK": rank, "ELEMENT": element, "PLANES": 1]
+    let options = ["RANK": rank, "ELEMENT": element]
     func variant(_ file: String, _ role: String, _ more: [String: Int] = [:]) -> KernelVariant {
       KernelVariant(
         file: file, role: "strassen_\(role)", options: options.merging(more) { $1 })
@@ -100,12 +100,12 @@ public struct StrassenTileKernels: Sendable {
   /// x [M, columns], basis [R, 16] → planes [R, tile rows, pitch].
   private func launchEncode(_ x: MLXArray, _ basis: MLXArray, _ rows: TileRows) -> MLXArray {
     let (columns, pitch) = (x.dim(1), pitch(x.dim(1)))
-    // A warp takes 256 bytes of a plane's row, a block eight rows.
+    // A block takes 256 bytes of four rows of each plane.
     let across = (pitch * dtype.size + 255) / 256
     return encoding(
       [x, basis], outputs: [.init([rank, rows.count, pitch], dtype)],
       scalars: rows.scalars + [.int(columns), .int(columns), .int(pitch)],
-      grid: .init(across * ((rows.count + 7) / 8)), block: .init(256))[0]
+      grid: .init(across * ((rows.count + 3) / 4)), block: .init(256))[0]
   }
 
   /// planes [R, tile rows, pitch], basis [R, 16] → activation(y + bias) [M, columns].
@@ -118,7 +118,7 @@ public struct StrassenTileKernels: Sendable {
       scalars: rows.scalars + [
         .int(columns), .int(columns), .bool(bias != nil), .int(pitch(columns)),
       ],
-      grid: .init((columns + 255) / 256 * ((rows.count + 7) / 8)), block: .init(256))[0]
+      grid: .init((columns + 511) / 512 * ((rows.count + 3) / 4)), block: .init(256))[0]
   }
 
   /// The gradient [R, 16] of a basis, in `float32`: Σ over tiles of planes ⊗ tiles of z.
