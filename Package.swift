@@ -73,11 +73,12 @@ let package = Package(
     library("Models", ["MLX", "MLXNN", "Operators", "Layers", collections]),
     library(
       "Conversion",
-      ["MLX", "MLXNN", "MLXOptimizers", "Operators", "Layers", "Models", collections]),
+      ["MLX", "MLXNN", "MLXOptimizers", "Kernels", "Operators", "Layers", "Models", collections]),
     library(
       "Tessera",
       [
-        "MLX", "MLXNN", "MLXOptimizers", "Encoders", "Operators", "Layers", "Models", "Conversion",
+        "MLX", "MLXNN", "MLXOptimizers", "Kernels", "Encoders", "Operators", "Layers", "Models",
+        "Conversion",
       ]),
     .executableTarget(
       name: "Command", dependencies: ["Tessera", arguments], swiftSettings: swift),

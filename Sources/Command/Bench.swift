@@ -26,6 +26,9 @@ struct BenchLayer: ParsableCommand {
   @Flag(help: "Measure the gradients of input and parameters too.")
   var backward = false
 
+  @Flag(help: "With --backward: those of Strassen-Tile's encoder and decoder too.")
+  var bases = false
+
   @OptionGroup var printing: OutputOptions
 
   private var sizes: [Int] {
@@ -44,7 +47,8 @@ struct BenchLayer: ParsableCommand {
     if let device { try Device.setDefault(device) }
     let benchmark = try LayerBenchmark.run(
       rows: sizes[0], inputs: sizes[1], outputs: sizes[2],
-      specs: try to.map { try OperatorSpec(parsing: $0) }, dtype: dtype, backward: backward)
+      specs: try to.map { try OperatorSpec(parsing: $0) }, dtype: dtype, backward: backward,
+      bases: bases)
     try printing.print(benchmark) { benchmark.table }
   }
 }

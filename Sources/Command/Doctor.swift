@@ -5,10 +5,18 @@ struct Doctor: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "What this machine has, what is missing, and how to get it.")
 
+  @Flag(help: "Compare every GPU kernel with its definition; a minute or less.")
+  var check = false
+
   @OptionGroup var printing: OutputOptions
 
   func run() throws {
-    let diagnosis = Diagnosis()
-    try printing.print(diagnosis) { diagnosis.table }
+    guard check else {
+      let diagnosis = Diagnosis()
+      return try printing.print(diagnosis) { diagnosis.table }
+    }
+    let check = try KernelCheck()
+    try printing.print(check) { check.table }
+    if !check.isPassed { throw ExitCode.failure }
   }
 }

@@ -1,3 +1,4 @@
+import Kernels
 import MLX
 import OrderedCollections
 
@@ -29,6 +30,16 @@ public protocol LinearOperator: Sendable, CustomStringConvertible {
   ///
   /// The sizes need not divide by anything: padding happens inside.
   func apply(_ x: MLXArray, _ parameters: Parameters) -> MLXArray
+
+  /// The fastest path for an input of a shape and type on this machine, and why; `dense` only if
+  /// the dense weight is kept beside the parameters.
+  func choice(shape: [Int], dtype: DType, keepsDense: Bool) -> ProductChoice
+
+  /// activation(``apply(_:_:)`` + bias) by the kernels of this package; where there are none for
+  /// the input, composed.
+  func kernelProduct(
+    _ x: MLXArray, _ parameters: Parameters, bias: MLXArray?, activation: KernelActivation
+  ) -> MLXArray
 
   /// The dense weight [N, K] with the same product, or `nil` where the structure has none (its
   /// product mixes rows).

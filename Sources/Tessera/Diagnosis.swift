@@ -24,6 +24,16 @@ public struct Diagnosis: Codable, Sendable {
       Item(name: "engine", found: sheet.engine, advice: nil),
       Diagnosis.blas,
       Diagnosis.gpu,
+      Diagnosis.compiler,
+      Diagnosis.kernels,
+      Diagnosis.library(
+        "cuSPARSELt", ["libcusparseLt.so.0"],
+        advice: "for 2:4 products on a GPU install the wheel nvidia-cusparselt-cu13."),
+      Diagnosis.library(
+        "NCCL", ["libnccl.so.2"],
+        advice: "for several GPUs install the wheel nvidia-nccl-cu13."),
+      Diagnosis.library(
+        "NVML", ["libnvidia-ml.so.1"], advice: "it comes with NVIDIA's driver; energy needs it."),
       Diagnosis.python,
       Diagnosis.processes,
     ]
@@ -73,6 +83,38 @@ public struct Diagnosis: Codable, Sendable {
     return Item(
       name: "GPU", found: "an NVIDIA driver, but an engine without CUDA",
       advice: "run scripts/setup again: it takes the CUDA engine where there is a driver.")
+  }
+
+  private static var compiler: Item {
+    switch NVRTC.current {
+    case .success(let compiler):
+      Item(name: "NVRTC", found: "\(compiler.version), \(compiler.path)", advice: nil)
+    case .failure(let error):
+      Item(
+        name: "NVRTC", found: "none",
+        advice: Device.gpu.isAvailable ? error.description : "only a GPU host needs it.")
+    }
+  }
+
+  private static var kernels: Item {
+    switch KernelLibrary.current {
+    case .success(let library):
+      Item(
+        name: "kernels",
+        found: "for \(library.gpu.architecture), kept in \(KernelCache.user.folder.path)",
+        advice: nil)
+    case .failure(let error):
+      Item(
+        name: "kernels", found: "none: products are composed of MLX operations",
+        advice: error.description)
+    }
+  }
+
+  private static func library(_ name: String, _ files: [String], advice: String) -> Item {
+    let library = SharedLibrary(files)
+    return Item(
+      name: name, found: library?.path ?? "none",
+      advice: library != nil || !Device.gpu.isAvailable ? nil : advice)
   }
 
   private static var python: Item {

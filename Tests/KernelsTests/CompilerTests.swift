@@ -1,4 +1,5 @@
 import Foundation
+import MLX
 import TestSupport
 import Testing
 
@@ -83,5 +84,35 @@ struct CompilerTests {
     for text in DeviceCode.closure(of: encode.file)?.compactMap({ DeviceCode.files[$0] }) ?? [] {
       #expect(base.contains(text))
     }
+  }
+}
+
+/// Compiles what a GPU of each generation would, also where there is no GPU.
+@Suite(.enabled(if: compiler != nil, "no NVRTC on this machine"))
+struct CompilationTests {
+  private static let variants: [KernelVariant] = {
+    var variants: Set<KernelVariant> = []
+    for (rank, dtype) in [(16, DType.bfloat16), (49, .float16), (25, .float32)] {
+      guard let all = try? StrassenTileKernels.variants(rank: rank, dtype: dtype) else { continue }
+      variants.formUnion([all.encode, all.decode[1], all.basisPartials, all.basisSum])
+    }
+    return variants.sorted { $0.name < $1.name }
+  }()
+
+  @Test(arguments: ["sm_80", "sm_90a", "sm_100a"])
+  func allKernelsCompileFor(_ architecture: String) throws {
+    #expect(Self.variants.count == 12)
+    let compiler = try NVRTC.current.get()
+    for variant in Self.variants {
+      let code = try compiler.compile(variant, architecture: architecture)
+      #expect(code.starts(with: [0x7f, 0x45, 0x4c, 0x46]), "\(variant.name)")
+    }
+  }
+
+  @Test func unknownTypesAndRanksAreRefused() {
+    #expect(throws: KernelError.self) {
+      try StrassenTileKernels.variants(rank: 65, dtype: .float16)
+    }
+    #expect(throws: KernelError.self) { try StrassenTileKernels.variants(rank: 16, dtype: .int32) }
   }
 }

@@ -1,13 +1,18 @@
 import Foundation
+import Kernels
 import MLX
 import Operators
 import OrderedCollections
-/// A measurement of structures against the dense product of the same size, type and device.
+
+/// A measurement of structures against the dense product of the same size, type and device, by every
+/// path that this machine has.
 public struct LayerBenchmark: Codable, Sendable {
   /// One path's figures.
   public struct Row: Codable, Sendable {
     /// `dense`, or the structure.
     public var name: String
+    /// How it was computed.
+    public var path: ProductPath
     /// The product, or the product and its gradients.
     public var timing: Timing
     /// The dense product's median over this one's: above 1 is faster than dense.
@@ -25,111 +30,175 @@ public struct LayerBenchmark: Codable, Sendable {
     public var parameters: Int
   }
 
+  /// What `auto` takes for a structure where the dense weight is kept too, next to what was measured.
+  public struct Automatic: Codable, Sendable {
+    /// The structure.
+    public var name: String
+    /// The choice and its reason.
+    public var choice: ProductChoice
+    /// The time of the path chosen over that of the fastest one: 1 where the choice is right.
+    public var regret: Double
+  }
+
   /// M, K, N.
   public var shape: [Int]
   /// The element type.
   public var dtype: String
   /// Whether the gradients of input and parameters are computed too.
   public var backward: Bool
+  /// Whether these include the encoder and decoder of Strassen-Tile.
+  public var bases: Bool
   /// Operations a second that a large dense product reached in this run, in 10¹².
   public var matrixTeraflops: Double
   /// Bytes a second, read and written, that a copy reached in this run, in 10⁹.
   public var copyGigabytes: Double
   /// The paths; dense first.
   public var rows: [Row]
+  /// What `auto` takes for each structure.
+  public var automatic: [Automatic]
   /// What it was measured on.
   public var machine: MachineSheet
 
-  /// Measures the structures and the dense layer in turn, on random data.
+  /// Measures the structures and the dense layer, on random data.
   ///
-  /// X is [M, K], or [1, M, K] where rows are tokens. Throws if a spec does not fit the sizes.
+  /// X is [1, M, K]: rows are tokens of one sample. `backward` adds the gradients of X and the
+  /// parameters, `bases` those of Strassen-Tile's encoder and decoder, else frozen. Throws if a spec does not fit the sizes.
   public static func run(
     rows m: Int, inputs k: Int, outputs n: Int, specs: [OperatorSpec], dtype: DType = .float32,
-    backward: Bool = false, seed: UInt64 = 0
+    backward: Bool = false, bases: Bool = false, seed: UInt64 = 0
   ) throws -> LayerBenchmark {
     try run(
-      rows: m, inputs: k, outputs: n, specs: specs, dtype: dtype, backward: backward, seed: seed
+      rows: m, inputs: k, outputs: n, specs: specs, dtype: dtype, backward: backward, bases: bases,
+      seed: seed
     ) { try Ceilings.measured(dtype: dtype) }
   }
 
   static func run(
     rows m: Int, inputs k: Int, outputs n: Int, specs: [OperatorSpec], dtype: DType,
-    backward: Bool, seed: UInt64, ceilings: () throws -> Ceilings
+    backward: Bool, bases: Bool = false, seed: UInt64, ceilings: () throws -> Ceilings
   ) throws -> LayerBenchmark {
     let operators = [.dense] + specs.filter { $0 != .dense }
     let structures = try operators.map { try $0.makeOperator(inputs: k, outputs: n) }
     let keys = MLXRandom.split(key: MLXRandom.key(seed), into: structures.count + 2)
-    let x = MLXRandom.normal([1, m, k], key: keys[0]).asType(dtype)
+    // On a GPU enough inputs in turn that none is still in its cache.
+    let volume = (m * k + m * n) * dtype.size
+    let copies = Device.default == .gpu ? max(1, min(6, 150_000_000 / volume)) : 1
+    let xs = MLXRandom.split(key: keys[0], into: max(2, copies))[..<copies].map {
+      MLXRandom.normal([1, m, k], key: $0).asType(dtype)
+    }
     let weights = zip(structures, keys.dropFirst(2)).map { structure, key in
       structure.initialize(key: key).mapValues {
         $0.dtype.isFloatingPoint ? $0.asType(dtype) : $0
       }
     }
-    try eval([x] + weights.flatMap(\.values))
-    let jobs = zip(structures, weights).map { structure, parameters in
-      backward
-        ? gradientJob(structure, parameters, x) : { [structure.apply(x, parameters)] }
+    try eval(xs + weights.flatMap(\.values))
+    var paths: [(structure: Int, path: ProductPath)] = []
+    for (index, structure) in structures.enumerated() {
+      paths.append((index, index == 0 ? .dense : .reference))
+      let choice = structure.choice(shape: [1, m, k], dtype: dtype, keepsDense: false)
+      if choice.path == .kernels { paths.append((index, .kernels)) }
+    }
+    let jobs = paths.map { item in
+      job(
+        structures[item.structure], weights[item.structure], xs, item.path, backward: backward,
+        bases: bases)
     }
     let timings = try measure(jobs)
     let ceilings = try ceilings()
     let passes = backward ? 3.0 : 1.0
-    let rows = zip(zip(operators, structures), timings).map { pair, timing in
-      let cost = pair.1.cost
+    let rows = zip(paths, timings).map { item, timing in
+      let cost = structures[item.structure].cost
       let operations = 2 * cost.multiplyAdds * Double(m) * passes
       let bytes =
         cost.bytes(rows: m, inputs: k, outputs: n, elementSize: dtype.size) * passes
       let least = max(operations / ceilings.operations, bytes / ceilings.bytes)
       let seconds = timing.median / 1e3
       return Row(
-        name: "\(pair.0)", timing: timing, ratio: timings[0].median / timing.median,
+        name: "\(operators[item.structure])", path: item.path, timing: timing,
+        ratio: timings[0].median / timing.median,
         nominalTeraflops: operations / seconds / 1e12,
         effectiveTeraflops: 2 * Double(m) * Double(n) * Double(k) * passes / seconds / 1e12,
         shareOfLimit: least / seconds, multiplyAdds: cost.multiplyAdds,
         parameters: cost.parameters)
     }
+    let automatic = zip(operators, structures).dropFirst().map { spec, structure in
+      let choice = structure.choice(shape: [1, m, k], dtype: dtype, keepsDense: true)
+      let own = rows.filter { $0.name == "\(spec)" }
+      let chosen = choice.path == .dense ? rows[0] : own.first { $0.path == choice.path }
+      let fastest = ([rows[0]] + own).map(\.timing.median).min() ?? 0
+      return Automatic(
+        name: "\(spec)", choice: choice,
+        regret: (chosen?.timing.median ?? .infinity) / fastest)
+    }
     return LayerBenchmark(
-      shape: [m, k, n], dtype: dtype.rawValue, backward: backward,
+      shape: [m, k, n], dtype: dtype.rawValue, backward: backward, bases: bases,
       matrixTeraflops: ceilings.operations / 1e12, copyGigabytes: ceilings.bytes / 1e9, rows: rows,
-      machine: .current())
+      automatic: Array(automatic), machine: .current())
   }
 
   /// The figures as text, with what they were measured on.
   public var table: String {
     var table = TextTable([
-      "path", "ms", "quartiles", "ratio", "TFLOP/s", "effective", "of limit", "multiply-adds",
-      "parameters",
+      "structure", "path", "ms", "quartiles", "ratio", "TFLOP/s", "effective", "of limit",
+      "multiply-adds", "parameters",
     ])
     for row in rows {
       let quartiles = row.timing.quartiles
       table.append([
-        row.name, decimal(row.timing.median),
+        row.name, row.path.rawValue, decimal(row.timing.median),
         "\(decimal(quartiles.lowerBound))–\(decimal(quartiles.upperBound))",
         decimal(row.ratio, places: 2), decimal(row.nominalTeraflops),
         decimal(row.effectiveTeraflops), decimal(row.shareOfLimit, places: 2),
         decimal(row.multiplyAdds, places: 0), "\(row.parameters)",
       ])
     }
+    let choices = automatic.map { item in
+      let verdict =
+        item.regret <= 1.03
+        ? "right" : "\(decimal(item.regret, places: 2)) times the fastest path's time"
+      return "auto, \(item.name): \(item.choice.path.rawValue) (\(verdict)); \(item.choice.reason)"
+    }
     return """
       \(shape.map(String.init).joined(separator: "×")) \(dtype)\
-      \(backward ? ", forward and backward" : ""), \(machine.summary)
+      \(backward ? ", forward and backward\(bases ? " with bases" : "")" : ""), \(machine.summary)
       ceilings in this run: \(decimal(matrixTeraflops)) TFLOP/s, \(decimal(copyGigabytes, places: 1)) GB/s
-      \(table)
+      \(table)\(choices.isEmpty ? "" : "\n" + choices.joined(separator: "\n"))
       """
   }
 
-  private static func gradientJob(
-    _ structure: any LinearOperator, _ parameters: Parameters, _ x: MLXArray
+  /// The product of a path, or that and the gradients of input and parameters, each time on the
+  /// next of the inputs.
+  private static func job(
+    _ structure: any LinearOperator, _ parameters: Parameters, _ xs: [MLXArray],
+    _ path: ProductPath, backward: Bool, bases: Bool
   ) -> () throws -> [MLXArray] {
-    let trainable = parameters.filter { $0.value.dtype.isFloatingPoint }
+    var repetition = 0
+    func next() -> MLXArray {
+      repetition += 1
+      return xs[repetition % xs.count]
+    }
+    func product(_ x: MLXArray, _ parameters: Parameters) -> MLXArray {
+      path == .kernels
+        ? structure.kernelProduct(x, parameters, bias: nil, activation: .none)
+        : structure.referenceProduct(x, parameters)
+    }
+    guard backward else { return { [product(next(), parameters)] } }
+    let frozen = !bases && structure is StrassenTile ? StrassenTile.bases : []
+    let trainable = parameters.filter {
+      $0.value.dtype.isFloatingPoint && !frozen.contains($0.key)
+    }
     let names = Array(trainable.keys)
+    // Random: the gradient of a plain sum would be the same number everywhere.
+    let dy = MLXRandom.normal(
+      [1, xs[0].dim(1), structure.outputs], key: MLXRandom.key(7)
+    ).asType(xs[0].dtype)
     return {
-      let (values, gradients) = try valueAndGrad(
-        [x] + trainable.values, argumentNumbers: Array(0...names.count)
-      ) { arguments in
-        var replaced = parameters
-        for (name, array) in zip(names, arguments.dropFirst()) { replaced[name] = array }
-        return [sum(structure.apply(arguments[0], replaced).asType(.float32))]
-      }
+      let (values, gradients) = try vjp(
+        { arguments in
+          var replaced = parameters
+          for (name, array) in zip(names, arguments.dropFirst()) { replaced[name] = array }
+          return [product(arguments[0], replaced)]
+        }, primals: [next()] + trainable.values, cotangents: [dy])
       return values + gradients
     }
   }

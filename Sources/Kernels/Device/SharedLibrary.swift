@@ -40,7 +40,9 @@ public struct SharedLibrary: Sendable {
       // site-packages/mlx/lib/libmlx.so, possibly reached through a link.
       let packages = URL(filePath: engine).resolvingSymlinksInPath()
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-      folders.append(packages.appending(path: "nvidia/cu13/lib").path)
+      folders += ["cu13", "cusparselt", "nccl"].map {
+        packages.appending(path: "nvidia/\($0)/lib").path
+      }
     }
     let environment = ProcessInfo.processInfo.environment
     let toolkits = ["CUDA_HOME", "CUDA_PATH"].compactMap { environment[$0] } + ["/usr/local/cuda"]

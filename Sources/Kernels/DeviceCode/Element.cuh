@@ -91,23 +91,9 @@ __device__ __forceinline__ uint4 loadConstant(const void* address) {
   return v;
 }
 
-/// Reads 16 bytes that another block of this launch has written and published: through L2, as a line of L1 may be stale.
-__device__ __forceinline__ uint4 loadUncached(const void* address) {
-  uint4 v;
-  asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "l"(address)
-               : "memory");
-  return v;
-}
-
 __device__ __forceinline__ void store16(void* address, uint4 v) {
   asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
                : "memory");
-}
-
-__device__ __forceinline__ void store8(void* address, float x, float y) {
-  asm volatile("st.global.v2.f32 [%0], {%1, %2};" ::"l"(address), "f"(x), "f"(y) : "memory");
 }
 
 /// Writes 16 bytes that nobody in this launch reads again.

@@ -1,31 +1,55 @@
-// Strassen-Tile, decode as a kernel of its own:
+// Strassen-Tile, decode: from the planes to the 4 x 4 outputs of their tiles,
 //
 //     y[row(g, a)][4j + b] = activation(bias[4j + b] + sum over p of planes[p][g][j] * basis[p][4a + b])
 //
-//   planes   -DTESSERA_PLANES=0: fragments of a products kernel (Fragments.cuh), nBlocks block columns
-//            -DTESSERA_PLANES=1: row major [RANK][tileRows][pitchPlanes], pitchPlanes a multiple of 16 bytes, 16-byte aligned
+//   planes   [RANK][tileRows][pitchPlanes], pitchPlanes a multiple of 16 bytes, 16-byte aligned
 //   basis    [RANK, 16] elements
 //   bias     [columns] elements; read only if hasBias
 //   y        out: [rows, columns], row pitch pitchY; rows that the map (RowMap.cuh) does not name keep their contents
 //
-// Launch: 256 threads, grid (ceil(tile columns / 64), ceil(tileRows / 8)); no shared memory. Any GPU from sm_80 on.
-// Memory-bound: RANK planes read once, y written once; of the copy bandwidth (H200, 8192^2): fragments 90 to 96 %, rows 81 to 87 %.
+// Launch: 256 threads, ceil(columns / 512) * ceil(tileRows / 4) blocks; no shared memory. Any GPU from sm_80 on.
+// Memory-bound: RANK planes read once, y written once; 82 to 93 % of the copy bandwidth (H200, 8192^2, rank 16 to 32).
 //
 // A warp takes 64 neighbouring positions of a tile row, 16 (eight pairs) at a time: lane (g, q) reads pair g of the planes 8s + 2q
 // and 8s + 2q + 1, and these, regrouped by byte permutes, are the A operand (16 positions x 8 planes). The result gives lane
 // (g, q) row q of two neighbouring tiles, so that a store of the warp writes 128 contiguous bytes (float32: 256) of each of four
 // rows. The four reads of a line of the planes come one after the other and meet in L1.
-#include "DecodeTiles.cuh"
-#include "Fragments.cuh"
+#include "Output.cuh"
+#include "Rank.cuh"
+#include "TensorCore.cuh"
 
 #ifndef TESSERA_KERNEL
 #define TESSERA_KERNEL strassen_decode
 #endif
-#ifndef TESSERA_PLANES
-#define TESSERA_PLANES 0
-#endif
 
 constexpr int sets = 4;  // of eight pairs
+constexpr int rankSteps = (rank + 7) / 8;
+constexpr int warpsAcross = 2, warpsDown = 4;
+
+/// The basis as the B operand, for all planes, in registers.
+struct Decoder {
+  u32 words[rankSteps][2][fragmentWordsB];
+
+  __device__ __forceinline__ void load(const Storage* __restrict__ basis, int lane) {
+    const int g = lane >> 2, q = lane & 3;
+#pragma unroll
+    for (int s = 0; s < rankSteps; ++s)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        // Column n = g of half `half` is position 4 (g / 2) + 2 half + g mod 2 of the tile: lane q of the result holds row q.
+        const int position = 4 * (g >> 1) + 2 * half + (g & 1);
+        const int plane = 8 * s + 2 * q;
+        const Storage low = plane < rank ? basis[plane * 16 + position] : (Storage)0;
+        const Storage high = plane + 1 < rank ? basis[(plane + 1) * 16 + position] : (Storage)0;
+#if TESSERA_ELEMENT == 2
+        words[s][half][0] = Element::round(__uint_as_float(low));
+        words[s][half][1] = Element::round(__uint_as_float(high));
+#else
+        words[s][half][0] = (u32)low | (u32)high << 16;
+#endif
+      }
+  }
+};
 
 /// Pair g of every set of the lane's planes; a word holds two elements of 16 bits, or one of float32.
 struct Pairs {
@@ -50,26 +74,17 @@ struct Pairs {
 
 extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
     const Storage* __restrict__ planes, const Storage* __restrict__ basis, const Storage* __restrict__ bias,
-    Storage* __restrict__ y, ROW_MAP_PARAMETERS, int tileRows, int columns, int pitchY, bool hasBias, int nBlocks,
-    int pitchPlanes) {
+    Storage* __restrict__ y, ROW_MAP_PARAMETERS, int tileRows, int columns, int pitchY, bool hasBias, int pitchPlanes) {
   const int lane = threadIdx.x & 31, g = lane >> 2, q = lane & 3;
-  const int tileRow = blockIdx.y * 8 + (threadIdx.x >> 5);
-  const int firstTile = blockIdx.x * (16 * sets);
+  const int warp = threadIdx.x >> 5;
+  const int across = (columns + 64 * sets * warpsAcross - 1) / (64 * sets * warpsAcross);
+  const int tileRow = blockIdx.x / across * warpsDown + warp / warpsAcross;
+  const int firstTile = (blockIdx.x % across * warpsAcross + warp % warpsAcross) * (16 * sets);
   if (tileRow >= tileRows || 4 * firstTile >= columns) return;
   const Output output(y, hasBias ? bias : nullptr, ROW_MAP_ARGUMENT, tileRows, columns, pitchY);
 
-#if TESSERA_PLANES == 0
-  const i64 planeStride = stripElements;
-  const int row = tileRow % tileRowsPerBlock;
-  const int block = tileRow / tileRowsPerBlock * nBlocks + firstTile / tileColumns;
-  constexpr int setsPerWindow = windowColumns / 16;
-  const Storage* source = planes + fragmentOffset(block, row / 16, 0)
-      + (row / 8 % 2 * windows + firstTile % tileColumns / windowColumns) * windowElements
-      + (row % 8 * 4 + (g & 3)) * vectorLength + 2 * (g >> 2);
-#else
   const i64 planeStride = (i64)tileRows * pitchPlanes;
   const Storage* source = planes + (i64)tileRow * pitchPlanes + firstTile + 2 * g;
-#endif
   Pairs pairs;
 #pragma unroll
   for (int s = 0; s < rankSteps; ++s)
@@ -78,13 +93,8 @@ extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
       const int plane = 8 * s + 2 * q + half;
 #pragma unroll
       for (int set = 0; set < sets; ++set) {
-#if TESSERA_PLANES == 0
-        const bool present = plane < rank;
-        const int offset = set / setsPerWindow * windowElements + set % setsPerWindow * 4;
-#else
-        const bool present = plane < rank && firstTile + 16 * set + 2 * g < pitchPlanes;
         const int offset = 16 * set;
-#endif
+        const bool present = plane < rank && firstTile + offset + 2 * g < pitchPlanes;
         pairs.pair[set][s][half] = present
             ? __ldg(reinterpret_cast<const Pairs::Pair*>(source + plane * planeStride + offset)) : Pairs::Pair{};
       }

@@ -1,15 +1,18 @@
+import Kernels
 import MLX
 import OrderedCollections
 
 extension StrassenTile {
   /// Rows that have been encoded once, for any number of layers with the same encoder.
   public struct EncodedRows {
-    /// φ [R, row tiles, K/t].
+    /// φ [R, row tiles, K/t], or with more columns of zeros where the kernels made it.
     public let planes: MLXArray
     /// How rows were cut into tiles, and how results become rows again.
     let arrangement: Arrangement
     /// K of the rows.
     let inputs: Int
+    /// The kernels that made it, if they did.
+    let kernels: StrassenTileKernels?
   }
 
   /// How a row policy cuts rows into tiles.
@@ -49,7 +52,7 @@ extension StrassenTile {
       tilesAreAcrossSamples = rows == .batch
     }
 
-    private let tilesAreAcrossSamples: Bool
+    let tilesAreAcrossSamples: Bool
 
     /// P of the view [O, t, P, K].
     private var inner: Int { tilesAreAcrossSamples ? tokens : 1 }
@@ -97,7 +100,7 @@ extension StrassenTile {
   public func encode(_ x: MLXArray, _ encoder: MLXArray) -> EncodedRows {
     let arrangement = Arrangement(x.shape, tile: tile, rows: rows)
     func encoded(_ planes: MLXArray) -> EncodedRows {
-      EncodedRows(planes: planes, arrangement: arrangement, inputs: x.dim(-1))
+      EncodedRows(planes: planes, arrangement: arrangement, inputs: x.dim(-1), kernels: nil)
     }
     if let failure = x.failure { return encoded(MLXArray(failure: failure)) }
     guard x.dim(-1) == inputs else {
@@ -116,8 +119,9 @@ extension StrassenTile {
 
   /// The product of rows that were encoded before, [..., N].
   public func apply(_ rows: EncodedRows, _ parameters: Parameters) -> MLXArray {
-    let (planes, arrangement) = (rows.planes, rows.arrangement)
-    guard planes.failure == nil else { return planes }
+    let arrangement = rows.arrangement
+    guard rows.planes.failure == nil else { return rows.planes }
+    let planes = rows.kernels == nil ? rows.planes : rows.planes[0..., 0..., 0..<inputTiles]
     guard let weight = parameters[Name.weight] else { return missing(Name.weight) }
     guard let decoder = parameters[Name.decoder] else { return missing(Name.decoder) }
     guard rows.inputs == inputs, planes.shape == [rank, arrangement.tiles, inputTiles] else {

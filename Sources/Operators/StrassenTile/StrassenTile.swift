@@ -109,6 +109,9 @@ public struct StrassenTile: LinearOperator, Hashable {
       intermediates: Double(rank * (inputTiles + outputTiles)) / Double(tile))
   }
 
+  /// The parameters that change bases, few numbers beside the weight: often frozen.
+  public static let bases: Set<String> = [Name.encoder, Name.decoder]
+
   /// The names of the parameters in a checkpoint.
   enum Name {
     static let weight = "weight"

@@ -1,0 +1,68 @@
+import Kernels
+import MLX
+import OrderedCollections
+
+/// A way to compute an operator's product.
+public enum ProductPath: String, Hashable, Sendable, Codable, CaseIterable {
+  /// Composed MLX operations, ``LinearOperator/apply(_:_:)``: the definition.
+  case reference
+  /// The kernels of this package.
+  case kernels
+  /// The dense weight, where it is kept.
+  case dense
+}
+
+/// The path taken for a product, and why.
+public struct ProductChoice: Hashable, Sendable, Codable {
+  /// The path.
+  public var path: ProductPath
+  /// One sentence.
+  public var reason: String
+  /// What each path is expected to take, in seconds, where a model says so.
+  public var predictions: [ProductPath: Double]
+
+  /// Makes a choice.
+  public init(
+    _ path: ProductPath, because reason: String, predictions: [ProductPath: Double] = [:]
+  ) {
+    self.path = path
+    self.reason = reason
+    self.predictions = predictions
+  }
+}
+
+extension LinearOperator {
+  /// The composed operations: this structure has no kernels.
+  public func choice(shape: [Int], dtype: DType, keepsDense: Bool) -> ProductChoice {
+    ProductChoice(.reference, because: "this structure has no kernels of its own")
+  }
+
+  /// The composed operations, for want of kernels.
+  public func kernelProduct(
+    _ x: MLXArray, _ parameters: Parameters, bias: MLXArray?, activation: KernelActivation
+  ) -> MLXArray {
+    referenceProduct(x, parameters, bias: bias, activation: activation)
+  }
+
+  /// activation(apply(x) + bias), composed of MLX operations.
+  public func referenceProduct(
+    _ x: MLXArray, _ parameters: Parameters, bias: MLXArray? = nil,
+    activation: KernelActivation = .none
+  ) -> MLXArray {
+    let y = apply(x, parameters)
+    return activation(bias.map { y + $0 } ?? y)
+  }
+
+  /// X [..., K] → activation(Y + bias) [..., N] by the fastest path of this machine.
+  ///
+  /// The path is ``choice(shape:dtype:keepsDense:)``'s, without a dense weight.
+  public func product(
+    _ x: MLXArray, _ parameters: Parameters, bias: MLXArray? = nil,
+    activation: KernelActivation = .none
+  ) -> MLXArray {
+    switch choice(shape: x.shape, dtype: x.dtype, keepsDense: false).path {
+    case .kernels: kernelProduct(x, parameters, bias: bias, activation: activation)
+    case .reference, .dense: referenceProduct(x, parameters, bias: bias, activation: activation)
+    }
+  }
+}

@@ -1,0 +1,175 @@
+import Foundation
+import Kernels
+import MLX
+import OrderedCollections
+
+/// The kernels of this machine against the composed operations that define them.
+///
+/// Each case is a ragged product with its gradients: |kernel − exact| has to stay within twice the
+/// largest error of the composed product in the same type, plus one rounding of the largest
+/// magnitude; exact is float64 on the CPU. NaN fails. A second run has to give the same bits.
+public struct KernelCheck: Codable, Sendable {
+  /// One product or gradient.
+  public struct Item: Codable, Sendable {
+    /// The case.
+    public var name: String
+    /// `product`, or the gradient's name.
+    public var what: String
+    /// The largest error over the largest allowed: at most 1 passes.
+    public var worst: Double
+    /// Whether it passes.
+    public var isPassed: Bool
+  }
+
+  /// A product to check.
+  public struct Case: Sendable, CustomStringConvertible {
+    /// The axes of X before the last.
+    public var leading: [Int]
+    /// K and N.
+    public var inputs: Int, outputs: Int
+    /// The rank.
+    public var rank: Int
+    /// Which rows form a tile.
+    public var rows: RowPolicy
+    /// The element type.
+    public var dtype: DType
+    /// What is applied to the output.
+    public var activation: KernelActivation
+    /// Whether gradients are checked too.
+    public var gradients: Bool
+
+    /// The case in one line.
+    public var description: String {
+      "\(rows.rawValue) \(leading.map(String.init).joined(separator: "×"))×\(inputs)×\(outputs) "
+        + "rank \(rank) \(dtype.rawValue) \(activation)"
+    }
+  }
+
+  /// What was compared.
+  public var items: [Item]
+
+  /// Whether all passed.
+  public var isPassed: Bool { items.allSatisfy(\.isPassed) }
+
+  /// Runs all cases. Throws where there are no kernels to check.
+  public init() throws {
+    items = try KernelCheck.cases.flatMap { try KernelCheck.run($0) }
+  }
+
+  /// All policies, types and activations, one row to many, sizes that no unit divides.
+  public static let cases: [Case] = {
+    func make(
+      _ leading: [Int], _ inputs: Int, _ outputs: Int, _ rank: Int, _ rows: RowPolicy,
+      _ dtype: DType, _ activation: KernelActivation = .none, gradients: Bool = true
+    ) -> Case {
+      Case(
+        leading: leading, inputs: inputs, outputs: outputs, rank: rank, rows: rows, dtype: dtype,
+        activation: activation, gradients: gradients)
+    }
+    var cases = [make([1024], 512, 1024, 16, .flat, .bfloat16)]
+    for rows in 1...5 {
+      cases.append(make([rows], 100, 75, 16, .flat, .bfloat16, .silu))
+      cases.append(make([rows, 7], 64, 256, 24, .batch, .bfloat16))
+    }
+    for dtype in [DType.bfloat16, .float16, .float32] {
+      for rank in [16, 24, 32, 49] {
+        cases.append(make([3, 197], 515, 1031, rank, .sequence, dtype, .gelu))
+        cases.append(make([6, 331], 1023, 250, rank, .batch, dtype, .geluTanh))
+      }
+    }
+    return cases + [
+      make([777], 260, 1300, 40, .flat, .float16, .silu),
+      make([4095], 2047, 5631, 24, .flat, .bfloat16),
+      make([40000], 96, 100, 16, .flat, .float16),
+      make([2_200_003], 16, 20, 16, .flat, .bfloat16, gradients: false),
+    ]
+  }()
+
+  // MARK: - One case
+
+  /// The product and its gradients by kernels, composed in the same type, and exactly.
+  ///
+  /// Throws where there are no kernels to check.
+  public static func run(_ item: Case) throws -> [Item] {
+    let structure = try StrassenTile(
+      inputs: item.inputs, outputs: item.outputs, rank: item.rank, rows: item.rows)
+    let shape = item.leading + [item.inputs]
+    let choice = structure.choice(shape: shape, dtype: item.dtype, keepsDense: false)
+    guard choice.path == .kernels else { throw KernelError(choice.reason) }
+
+    let keys = MLXRandom.split(key: MLXRandom.key(UInt64(item.rank)), into: 6)
+    func draw(_ shape: [Int], _ key: Int, scale: Double = 1) -> MLXArray {
+      (MLXRandom.normal(shape, key: keys[key]) * scale).asType(item.dtype)
+    }
+    let names = ["input", "weight", "encoder", "decoder", "bias"]
+    let primals = [
+      draw(shape, 0),
+      draw(structure.shapes["weight"] ?? [], 1, scale: 2 / Double(item.inputs).squareRoot()),
+      draw([item.rank, 16], 2, scale: 0.25), draw([item.rank, 16], 3, scale: 0.25),
+      draw([item.outputs], 4),
+    ]
+    let cotangent = draw(item.leading + [item.outputs], 5)
+    try eval(primals + [cotangent])
+
+    func results(
+      _ primals: [MLXArray], _ cotangent: MLXArray, kernels: Bool
+    ) throws -> [MLXArray] {
+      func product(_ arguments: [MLXArray]) -> MLXArray {
+        let parameters: Parameters = [
+          "weight": arguments[1], "encoder": arguments[2], "decoder": arguments[3],
+        ]
+        return kernels
+          ? structure.kernelProduct(
+            arguments[0], parameters, bias: arguments[4], activation: item.activation)
+          : structure.referenceProduct(
+            arguments[0], parameters, bias: arguments[4], activation: item.activation)
+      }
+      let all: [MLXArray]
+      if item.gradients {
+        let (values, gradients) = try vjp(
+          { [product($0)] }, primals: primals, cotangents: [cotangent])
+        all = values + gradients
+      } else {
+        all = [product(primals)]
+      }
+      try eval(all)
+      return all
+    }
+    let ours = try results(primals, cotangent, kernels: true)
+    let again = try results(primals, cotangent, kernels: true)
+    let plain = try results(primals, cotangent, kernels: false)
+    return try Device.withDefaultDevice(.cpu) {
+      let exact = try results(
+        primals.map { $0.asType(.float64) }, cotangent.asType(.float64), kernels: false)
+      return try ours.indices.map { index in
+        func error(_ array: MLXArray) throws -> Double {
+          Double(try abs(array.asType(.float64) - exact[index]).max().item(Float.self))
+        }
+        let largest = Double(try abs(exact[index]).max().item(Float.self))
+        // The composed product may have taken exact float32 where the kernels take TF32, and it
+        // sums the gradient of a basis over rounded planes as the kernels do.
+        let isBasis = index > 2
+        let floor = item.dtype == .float32 ? 2e-3 : isBasis ? 2e-3 : item.dtype.unitRoundoff
+        let allowed = 2 * (try error(plain[index])) + floor * largest
+        let worst = try error(ours[index]) / allowed
+        let same = try arrayEqual(ours[index], again[index]).item(Bool.self)
+        return Item(
+          name: "\(item)", what: index == 0 ? "product" : "gradient of \(names[index - 1])",
+          worst: worst, isPassed: worst <= 1 && same && ours[index].shape == exact[index].shape)
+      }
+    }
+  }
+
+  /// The failures, and one line for all.
+  public var table: String {
+    let failures = items.filter { !$0.isPassed }.map {
+      "\($0.name), \($0.what): error \($0.worst) of what is allowed"
+    }
+    let worst = items.map(\.worst).max() ?? 0
+    return
+      (failures + [
+        "\(items.count) results of \(KernelCheck.cases.count) cases, \(failures.count) failures, "
+          + "largest error \(String(format: "%.2f", worst)) of what is allowed"
+      ]).joined(separator: "\n")
+  }
+}
