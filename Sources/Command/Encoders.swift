@@ -6,7 +6,8 @@ struct EncodersCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "encoders", abstract: "The bases of Strassen-Tile: list, prove, fit.",
     subcommands: [
-      EncodersList.self, EncodersVerify.self, EncodersFit.self, EncodersGroups.self,
+      EncodersList.self, EncodersVerify.self, EncodersFit.self, EncodersFitLayers.self,
+      EncodersGroups.self,
     ])
 }
 

@@ -32,14 +32,14 @@ extension Module {
   ///
   /// Integers and Booleans, such as the indices of a sparse layer, have no gradient and are left out.
   public func trainableParameters() -> ModuleParameters {
-    parameters { module, key in !module.frozen.contains(key) }
+    parameters { module, entry in !module.frozen.contains(entry.path) }
       .filter { $0.value.dtype.isFloatingPoint }
   }
 
-  private func parameters(where included: (Module, String) -> Bool) -> ModuleParameters {
+  private func parameters(where included: (Module, Entry) -> Bool) -> ModuleParameters {
     var result = ModuleParameters()
     visit { path, owner, entry in
-      if case .parameter(let array) = entry.value, included(owner, entry.key) {
+      if case .parameter(let array) = entry.value, included(owner, entry) {
         result[path] = array
       }
     }
@@ -89,7 +89,8 @@ extension Module {
   /// Takes parameters out of ``trainableParameters()``: those with one of the given keys, all
   /// without keys; of all modules inside, of this one alone if not `recursive`.
   ///
-  /// Throws if no module has such a key.
+  /// The key of a property that holds several parameters means all of them, `key.name` one of them:
+  /// `stl.encoder` of a structured layer. Throws if no module has such a key.
   public func freeze(recursive: Bool = true, keys: [String]? = nil) throws {
     try change(recursive: recursive, keys: keys) { $0.frozen.formUnion($1) }
   }
@@ -106,14 +107,19 @@ extension Module {
     recursive: Bool, keys: [String]?, _ body: (Module, Set<String>) -> Void
   ) throws {
     let changes = (recursive ? modules() : [self]).map { module in
-      let own = module.entries().compactMap { entry in
-        if case .parameter = entry.value { entry.key } else { nil }
+      let own = module.entries().filter { entry in
+        if case .parameter = entry.value { true } else { false }
       }
-      return (module, Set(own).intersection(keys ?? own))
+      return (module, own)
     }
-    for key in keys ?? [] where !changes.contains(where: { $0.1.contains(key) }) {
+    func means(_ key: String, _ entry: Entry) -> Bool { key == entry.key || key == entry.path }
+    for key in keys ?? []
+    where !changes.contains(where: { $0.1.contains { means(key, $0) } }) {
       throw ModuleError.unknownKey(key: key, model: name)
     }
-    for (module, own) in changes { body(module, own) }
+    for (module, own) in changes {
+      let chosen = own.filter { entry in keys?.contains { means($0, entry) } ?? true }
+      body(module, Set(chosen.map(\.path)))
+    }
   }
 }

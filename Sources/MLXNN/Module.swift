@@ -19,7 +19,7 @@ open class Module: Updatable {
   /// Whether the module is being trained (as ``Dropout`` asks) or used; `true` at first.
   public private(set) var training = true
 
-  /// Keys of this module's own parameters that are no part of
+  /// Paths, within this module, of its own parameters that are no part of
   /// ``trainableParameters()``.
   var frozen: Set<String> = []
 

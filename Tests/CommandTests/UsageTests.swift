@@ -89,6 +89,28 @@ import Testing
     #expect(unknown.status == 1 && unknown.errors.contains("strassen"))
   }
 
+  @Test(.enabled(if: Tool.hasTokenizers, Tool.missing))
+  func encodersOfLayersAreFittedAndWritten() throws {
+    try withModel { folder in
+      let arguments = [
+        "encoders", "fit-layers", folder.file("model"), "--layers", "*.0.attention.self.*",
+        "--rank", "24", "--calibrate", folder.file("texts.txt"), "--held-out", "30",
+        "--alternations", "1",
+      ]
+      let written = folder.file("encoders.safetensors")
+      let result = try Tool.run(arguments + ["--output", written, "--json"])
+      #expect(result.status == 0 && result.sentences.isEmpty, "\(result)")
+      let object = try JSONSerialization.jsonObject(with: Data(result.output.utf8))
+      let rows = try #require((object as? [String: Any])?["rows"] as? [[String: Any]])
+      #expect(rows.map { $0["sharedBy"] as? Int } == [3, 3, 3])
+      #expect(FileManager.default.fileExists(atPath: written))
+      let text = try Tool.run(arguments + ["--separately"])
+      #expect(text.output.contains("shared by"))
+      let wrong = try Tool.run(arguments + ["--encoder", "strassen"])
+      #expect(wrong.status == 1 && wrong.errors.contains("[strassen-tile] expected an encoder"))
+    }
+  }
+
   /// Bad usage is what the command line alone shows to be wrong.
   @Test(arguments: [
     ["unknown"], ["inspect"], ["inspect", "a", "b"], ["inspect", "a", "--jsn"],
@@ -105,7 +127,9 @@ import Testing
     ["bench", "layer", "--shape", "8x8", "--to", "2:4"],
     ["bench", "product", "--shape", "8x8"], ["bench", "product", "--seeds", "0"],
     ["bench", "product", "--inputs", "odd"], ["encoders", "list", "--shape", "8"],
-    ["encoders", "groups", "--group", "2xa"],
+    ["encoders", "groups", "--group", "2xa"], ["encoders", "fit-layers", "a", "--rank", "24"],
+    ["encoders", "fit-layers", "a", "--rank", "24", "--layers", "*", "--shrinkage", "2"],
+    ["bench", "fit", "a", "--alternations", "-1"],
     ["bench", "layer", "--shape", "8x8x8", "--to", "2:4", "--dtype", "i4"],
     ["bench", "layer", "--shape", "8x8x8", "--to", "2:4", "--device", "abacus"],
   ])

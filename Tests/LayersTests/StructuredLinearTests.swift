@@ -149,4 +149,22 @@ import Testing
         .lowRank(rank: 9), inputs: 8, outputs: 12, key: MLXRandom.key(0))
     }
   }
+
+  /// Encoders are parameters: frozen, only the weight is trained; released, all three are.
+  @Test func encodersAreFrozenOrTrainedByTheirKeys() throws {
+    let operation = try OperatorSpec.strassenTile(rank: 24).makeOperator(inputs: 8, outputs: 8)
+    let layer = try StructuredLinear(
+      operation, parameters: operation.initialize(key: MLXRandom.key(0)))
+    try layer.freeze(keys: ["stl.encoder", "stl.decoder"])
+    #expect(Array(layer.trainableParameters().keys) == ["stl.weight"])
+    try layer.unfreeze(keys: ["stl.encoder", "stl.decoder"])
+    #expect(
+      Set(layer.trainableParameters().keys) == ["stl.weight", "stl.encoder", "stl.decoder"])
+    try layer.freeze()
+    try layer.unfreeze(keys: ["stl.encoder"])
+    #expect(Array(layer.trainableParameters().keys) == ["stl.encoder"])
+    try layer.unfreeze(keys: ["stl"])
+    #expect(layer.trainableParameters().count == 3)
+    #expect(throws: ModuleError.self) { try layer.freeze(keys: ["encoder"]) }
+  }
 }

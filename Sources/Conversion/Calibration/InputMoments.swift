@@ -15,7 +15,8 @@ final class InputMoments {
   private var tileSums: [MLXArray]
   private var tileMoment: MLXArray?
   private var rows = 0
-  private var tiles = 0
+  /// The tiles that have been summed, after ``flush()``.
+  private(set) var tiles = 0
   private var pendingInputs: [MLXArray] = []
   private var pendingOutputs: [MLXArray] = []
   private var pendingRows = 0
@@ -101,7 +102,9 @@ final class InputMoments {
   ///
   /// A structure that mixes rows is linear in its tiles, so its outputs on the sums of tiles are the
   /// sums of its outputs; those of zero rows do not count.
-  func bias(of operation: any LinearOperator, _ parameters: Parameters) throws -> MLXArray {
+  func bias(
+    of operation: any LinearOperator, _ parameters: Parameters, outputs: Range<Int>? = nil
+  ) throws -> MLXArray {
     try flush()
     var total = operation.apply(rowSum.reshaped([1, 1, -1]), parameters).reshaped([-1])
     if let tiled = operation as? StrassenTile {
@@ -114,6 +117,6 @@ final class InputMoments {
       }
       total = sums.dropFirst().reduce(sums.first ?? total, +)
     }
-    return (outputSum - total) / Float(max(1, rows))
+    return ((outputs.map { outputSum[$0] } ?? outputSum) - total) / Float(max(1, rows))
   }
 }

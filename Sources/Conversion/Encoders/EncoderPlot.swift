@@ -111,7 +111,7 @@ public struct EncoderPlot: Codable, Sendable {
       "encoding": ["x": x, "y": y, "text": ["field": "text"]],
     ]
     let marks: JSON = [
-      "mark": ["type": "point", "filled": true, "size": 45],
+      "mark": ["type": "point", "filled": true, "size": 45, "opacity": 0.85, "clip": true],
       "encoding": ["x": x, "y": y, "color": colour, "shape": colour],
     ]
     return Chart(
@@ -119,6 +119,7 @@ public struct EncoderPlot: Codable, Sendable {
       specification: [
         "width": 620, "height": 420, "data": ["values": .array(values)],
         "layer": [line, lineName, paper, paperName, marks],
+        "config": ["range": ["category": ["scheme": "category10"]]],
       ])
   }
 }

@@ -31,16 +31,8 @@ extension StrassenTile {
   /// Throws ``StrassenTileError`` where an array has another shape or is not finite.
   public func fit(_ target: FitTarget, alternations: Int = 0) throws -> Parameters {
     let problem = try TileProblem(self, target)
-    var tables = Tables(
-      weight: .zeros([rank, outputTiles, inputTiles]), encoder: table(encoder.activation),
-      decoder: table(encoder.decoder))
-    tables.weight = try problem.whiteWeight(tables)
-    if case .white = problem.moment {} else { try problem.improveWeight(&tables) }
-    for _ in 0..<alternations {
-      try problem.improveDecoder(&tables)
-      try problem.improveEncoder(&tables)
-      try problem.improveWeight(&tables)
-    }
+    var tables = try problem.start()
+    try problem.alternate(&tables, times: alternations)
     return tables.parameters
   }
 

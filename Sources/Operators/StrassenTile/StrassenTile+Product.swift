@@ -70,6 +70,14 @@ extension StrassenTile {
         .transposed(1, 4, 0, 2, 3).reshaped(tile * tile, tiles * count)
     }
 
+    /// X → [O·P, t·K], a row for each tile: its t rows one after the other.
+    func stackedRows(_ x: MLXArray) -> MLXArray {
+      let inputs = x.dim(-1)
+      return padded(
+        x.reshaped(samples, tokens, inputs), widths: [(0, addedSamples), (0, addedTokens), (0, 0)]
+      ).reshaped(-1, tile, inner, inputs).transposed(0, 2, 1, 3).reshaped(tiles, tile * inputs)
+    }
+
     /// [t·t, O·P·N/t] → Y, the inverse of ``columns(_:tilesOfRow:)`` without the padding.
     func rows(_ columns: MLXArray, tilesOfRow count: Int, outputs: Int) -> MLXArray {
       columns.reshaped(tile, tile, -1, inner, count)

@@ -1,3 +1,4 @@
+import Encoders
 import MLX
 
 /// The least squares problem that a fit of a Strassen-Tile layer is, on tiles of t stacked rows.
@@ -60,6 +61,25 @@ struct TileProblem {
       self.moment = .independent(padded(moment, widths: [(0, missing), (0, missing)]))
     } else {
       moment = .white
+    }
+  }
+
+  /// The layer's own encoder and decoder with the best weight for them.
+  func start() throws -> StrassenTile.Tables {
+    var tables = StrassenTile.Tables(
+      weight: .zeros([rank, outputTiles, inputTiles]),
+      encoder: layer.table(layer.encoder.activation), decoder: layer.table(layer.encoder.decoder))
+    tables.weight = try whiteWeight(tables)
+    if case .white = moment {} else { try improveWeight(&tables) }
+    return tables
+  }
+
+  /// Refits decoder, encoder and weight in turn.
+  func alternate(_ tables: inout StrassenTile.Tables, times: Int) throws {
+    for _ in 0..<times {
+      try improveDecoder(&tables)
+      try improveEncoder(&tables)
+      try improveWeight(&tables)
     }
   }
 
