@@ -12,9 +12,10 @@ struct Inspect: ParsableCommand {
   @OptionGroup var printing: OutputOptions
 
   func run() throws {
-    let checkpoint = try BERTCheckpoint(
-      folder: CheckpointFolder(url: URL(filePath: model)), structuredLayers: .standard)
-    let inspection = Inspection(checkpoint.model)
+    // Looking at a model that leaks is no use of it.
+    let checkpoint = try ModelRegistry.load(
+      CheckpointFolder(url: URL(filePath: model)), structuredLayers: .standard(insisting: true))
+    let inspection = Inspection(checkpoint.module)
     try printing.print(inspection) { inspection.table }
   }
 }

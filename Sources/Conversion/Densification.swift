@@ -15,11 +15,11 @@ public enum Densification {
   public static func run(
     folder: URL, to target: URL, approximating: Bool = false, replacingExisting: Bool = false
   ) throws -> Int {
-    let checkpoint = try BERTCheckpoint(
-      folder: CheckpointFolder(url: folder), structuredLayers: .standard)
+    let checkpoint = try ModelRegistry.load(
+      CheckpointFolder(url: folder), structuredLayers: .standard(insisting: true))
     try checkpoint.folder.checkTarget(target, replacingExisting: replacingExisting)
     var dense: [(key: String, value: Module)] = []
-    for (path, module) in checkpoint.model.namedModules() {
+    for (path, module) in checkpoint.module.namedModules() {
       guard let layer = module as? StructuredLinear else { continue }
       if let linear = layer.densified() {
         dense.append((path, linear))
@@ -32,7 +32,7 @@ public enum Densification {
             + "\(path), which mixes rows; use --approximate for the nearest dense layer.")
       }
     }
-    try checkpoint.model.update(modules: dense)
+    try checkpoint.module.update(modules: dense)
     try checkpoint.write(to: target, replacingExisting: replacingExisting)
     return dense.count
   }

@@ -83,7 +83,7 @@ import Testing
       BERTConfiguration(
         vocabularySize: 109, hiddenSize: 4, layerCount: 1, headCount: 2, intermediateSize: 4,
         maximumLength: 24))
-    let error = try #require(throws: BERTInput.InputError.self) { try model(input) }
+    let error = try #require(throws: TokenInputError.self) { try model(input) }
     #expect(error.description.contains(words))
   }
 

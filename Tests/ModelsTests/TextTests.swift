@@ -6,9 +6,6 @@ import Testing
 @testable import Models
 
 @Suite struct TextTests {
-  private static let hasTokenizers =
-    (try? PythonInterpreter.find().folder(ofPackage: "tokenizers")) != nil
-  private static let missing: Comment = "the Python package tokenizers is not installed"
   private static let hasSafetensors =
     (try? PythonInterpreter.find().folder(ofPackage: "safetensors")) != nil
   private static let hasWordNet = FileManager.default.fileExists(
@@ -16,7 +13,7 @@ import Testing
 
   // MARK: - Tokens
 
-  @Test(.enabled(if: hasTokenizers, missing))
+  @Test(.enabled(if: Tokenizers.isInstalled, Tokenizers.missing))
   func tokensAreThoseOfTheFile() throws {
     let tokenizer = try Tokenizer(folder: Golden.url("bert-odd"), maximumLength: 6)
     // [CLS] is 2, [SEP] 3, [UNK] 1; 32 marks follow the 5 special tokens, then a–z and 0–9, then
@@ -31,7 +28,7 @@ import Testing
     #expect(try tokenizer.tokens(of: []) == [])
   }
 
-  @Test(.enabled(if: hasTokenizers, missing))
+  @Test(.enabled(if: Tokenizers.isInstalled, Tokenizers.missing))
   func aBrokenTokenizerIsNamed() throws {
     try withTemporaryFolder { folder in
       #expect(throws: CheckpointError.self) { try Tokenizer(folder: folder, maximumLength: 8) }

@@ -2,26 +2,6 @@ import MLX
 
 /// The sizes of a BERT encoder, as `config.json` names them.
 public struct BERTConfiguration: Hashable, Sendable {
-  /// An activation function by its name in `config.json`.
-  public enum Activation: String, CaseIterable, Hashable, Sendable {
-    /// x Φ(x) with the exact distribution function.
-    case gelu
-    /// The same function under an older name.
-    case geluPython = "gelu_python"
-    /// x Φ(x) with Φ by the hyperbolic tangent, as in GPT-2.
-    case geluNew = "gelu_new"
-    /// The same function under another name.
-    case geluFast = "gelu_fast"
-    /// The same function under another name.
-    case geluTanh = "gelu_pytorch_tanh"
-    /// max(x, 0).
-    case relu
-    /// x / (1 + e⁻ˣ).
-    case silu
-    /// The same function under another name.
-    case swish
-  }
-
   /// The number of different tokens.
   public var vocabularySize: Int
   /// D, the size of a hidden state.
@@ -60,11 +40,6 @@ public struct BERTConfiguration: Hashable, Sendable {
 
   /// Reads `config.json`; what would need another model (decoders, relative positions) throws.
   package init(_ file: ConfigurationFile) throws {
-    let type = try file.string("model_type")
-    guard type == "bert" else {
-      throw CheckpointError.unsupported(
-        file: file.path, key: "model_type", expected: "bert", got: "\"\(type)\"")
-    }
     let positions = try file.string("position_embedding_type", default: "absolute")
     guard positions == "absolute" else {
       throw CheckpointError.unsupported(
@@ -83,11 +58,6 @@ public struct BERTConfiguration: Hashable, Sendable {
       tokenTypeCount: try file.integer("type_vocab_size", default: 2),
       layerNormEpsilon: Float(try file.positiveNumber("layer_norm_eps", default: 1e-12)),
       activation: try file.choice("hidden_act"))
-    guard hiddenSize % headCount == 0 else {
-      throw CheckpointError.illTyped(
-        file: file.path, key: "num_attention_heads",
-        expected: "a divisor of hidden_size \(hiddenSize)",
-        got: "\(headCount)")
-    }
+    try file.requireDivisor("num_attention_heads", headCount, of: "hidden_size", hiddenSize)
   }
 }

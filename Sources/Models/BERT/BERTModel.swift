@@ -22,7 +22,7 @@ public final class BERTModel: Module {
     self.configuration = configuration
     _embeddings.wrappedValue = BERTEmbeddings(configuration)
     _encoder.wrappedValue = BERTEncoder(configuration)
-    _pooler.wrappedValue = hasPooler ? BERTPooler(configuration) : nil
+    _pooler.wrappedValue = hasPooler ? BERTPooler(size: configuration.hiddenSize) : nil
   }
 
   /// The last hidden states [B, T, D] for tokens [B, T].
@@ -61,7 +61,7 @@ final class BERTEmbeddings: Module {
   @ModuleInfo(key: "LayerNorm") var norm: LayerNorm
 
   init(_ configuration: BERTConfiguration) {
-    let table = { Embedding(weight: MLXArray.zeros([$0, configuration.hiddenSize])) }
+    let table = { Embedding.zeros($0, configuration.hiddenSize) }
     _words.wrappedValue = table(configuration.vocabularySize)
     _positions.wrappedValue = table(configuration.maximumLength)
     _tokenTypes.wrappedValue = table(configuration.tokenTypeCount)
@@ -127,11 +127,9 @@ final class BERTSelfAttention: Module {
   @ModuleInfo var key: any UnaryLayer
   @ModuleInfo var value: any UnaryLayer
   private let headCount: Int
-  private let headSize: Int
 
   init(_ configuration: BERTConfiguration) {
     headCount = configuration.headCount
-    headSize = configuration.hiddenSize / configuration.headCount
     let dense = { Linear.zeros(configuration.hiddenSize, configuration.hiddenSize) }
     _query.wrappedValue = dense()
     _key.wrappedValue = dense()
@@ -140,20 +138,15 @@ final class BERTSelfAttention: Module {
 
   /// [B, T, D] → [B, T, D], with a mask [B, 1, 1, T].
   func callAsFunction(_ x: MLXArray, mask: MLXArray?) -> MLXArray {
-    let (batch, length) = (x.dim(0), x.dim(1))
-    let heads = { (projected: MLXArray) in
-      projected.reshaped(batch, length, self.headCount, self.headSize).transposed(0, 2, 1, 3)
-    }
-    let attended = MLXFast.scaledDotProductAttention(
-      queries: heads(query(x)), keys: heads(key(x)), values: heads(value(x)),
-      scale: 1 / Float(headSize).squareRoot(), mask: mask.map { .array($0) } ?? .none)
-    return attended.transposed(0, 2, 1, 3).reshaped(batch, length, headCount * headSize)
+    fullAttention(
+      heads(query(x), headCount), heads(key(x), headCount), heads(value(x), headCount),
+      mask: mask.map { .array($0) } ?? .none)
   }
 }
 
 final class BERTIntermediate: Module {
   @ModuleInfo var dense: any UnaryLayer
-  private let activation: BERTConfiguration.Activation
+  private let activation: Activation
 
   init(_ configuration: BERTConfiguration) {
     activation = configuration.activation
@@ -181,30 +174,9 @@ final class BERTResidual: Module {
 final class BERTPooler: Module {
   @ModuleInfo var dense: any UnaryLayer
 
-  init(_ configuration: BERTConfiguration) {
-    _dense.wrappedValue = Linear.zeros(configuration.hiddenSize, configuration.hiddenSize)
+  init(size: Int) {
+    _dense.wrappedValue = Linear.zeros(size, size)
   }
 
   func callAsFunction(_ hidden: MLXArray) -> MLXArray { tanh(dense(hidden[0..., 0])) }
-}
-
-extension BERTConfiguration.Activation {
-  /// The function of each element.
-  func callAsFunction(_ x: MLXArray) -> MLXArray {
-    switch self {
-    case .gelu, .geluPython: MLXNN.gelu(x)
-    case .geluNew, .geluFast, .geluTanh: MLXNN.geluApproximate(x)
-    case .relu: MLXNN.relu(x)
-    case .silu, .swish: MLXNN.silu(x)
-    }
-  }
-}
-
-extension Linear {
-  /// A layer [K] → [N] of zeros, for weights that a checkpoint brings.
-  static func zeros(_ inputDimensions: Int, _ outputDimensions: Int) -> Linear {
-    Linear(
-      weight: MLXArray.zeros([outputDimensions, inputDimensions]),
-      bias: MLXArray.zeros([outputDimensions]))
-  }
 }

@@ -12,10 +12,15 @@ extension CheckpointFolder {
     guard targetPath != sourcePath, !targetPath.hasPrefix(sourcePath + "/"),
       !sourcePath.hasPrefix(targetPath + "/")
     else { throw CheckpointError.targetOverlapsSource(target: targetPath, source: sourcePath) }
-    guard replacingExisting || !FileManager.default.fileExists(atPath: targetPath) else {
-      throw CheckpointError.targetExists(path: targetPath)
+    try CheckpointFolder.checkTarget(targetPath, replacingExisting: replacingExisting)
+  }
+
+  /// Throws if a folder cannot be made at a resolved path.
+  private static func checkTarget(_ path: String, replacingExisting: Bool) throws {
+    guard replacingExisting || !FileManager.default.fileExists(atPath: path) else {
+      throw CheckpointError.targetExists(path: path)
     }
-    try FileSystem.checkMakeable(URL(filePath: targetPath))
+    try FileSystem.checkMakeable(URL(filePath: path))
   }
 
   /// Writes a checkpoint with other tensors and the other files of this one.
@@ -36,25 +41,40 @@ extension CheckpointFolder {
     structures: [String: String], finishing: (URL) throws -> Void = { _ in }
   ) throws {
     try checkTarget(target, replacingExisting: replacingExisting)
-    let destination = URL(filePath: CheckpointFolder.resolved(target))
+    try CheckpointFolder.write(
+      to: target, replacingExisting: replacingExisting, configuration: configuration.object,
+      tensors: tensors, structures: structures
+    ) { folder in
+      try copyOtherFiles(to: folder)
+      try finishing(folder)
+    }
+  }
+
+  /// Writes a checkpoint that comes from no other; the target is whole or absent.
+  ///
+  /// `finishing` adds further files to the temporary folder.
+  static func write(
+    to target: URL, replacingExisting: Bool, configuration: JSON.Object,
+    tensors: [String: MLXArray], structures: [String: String], finishing: (URL) throws -> Void
+  ) throws {
+    let path = resolved(target)
+    try checkTarget(path, replacingExisting: replacingExisting)
+    let destination = URL(filePath: path)
     let parent = destination.deletingLastPathComponent()
     let folder = parent.appending(
       path: ".\(destination.lastPathComponent).\(UInt64.random(in: .min ... .max)).tmp")
     let temporary = TemporaryPath(folder.path(percentEncoded: false))
     defer { temporary.remove() }
     try FileSystem.makeFolder(folder)
-    try copyOtherFiles(to: folder)
     try AtomicFile.write(
-      StructuredLayers.configuration(configuration.object, naming: structures)
-        .encoded(indent: 2) + "\n",
-      to: folder.appending(path: CheckpointFolder.configurationName))
+      StructuredLayers.configuration(configuration, naming: structures).encoded(indent: 2) + "\n",
+      to: folder.appending(path: configurationName))
     try save(
-      arrays: tensors, metadata: ["format": "pt"],
-      url: folder.appending(path: CheckpointFolder.weightsName))
+      arrays: tensors, metadata: ["format": "pt"], url: folder.appending(path: weightsName))
     try finishing(folder)
     try FileSystem.synchronize(folder)
     // Once more: another process may have been faster.
-    try checkTarget(target, replacingExisting: replacingExisting)
+    try checkTarget(path, replacingExisting: replacingExisting)
     try temporary.move(to: destination.path(percentEncoded: false))
     try FileSystem.synchronize(parent)
   }

@@ -9,6 +9,11 @@ package struct ConfigurationFile: Sendable {
   /// Its content.
   package let object: JSON.Object
 
+  private init(path: String, object: JSON.Object) {
+    self.path = path
+    self.object = object
+  }
+
   package init(url: URL) throws {
     path = url.path(percentEncoded: false)
     let data: Data
@@ -70,6 +75,25 @@ package struct ConfigurationFile: Sendable {
     return truth
   }
 
+  /// A token or several; none where the key is missing or null.
+  package func tokens(_ key: String) throws -> Set<Int32> {
+    guard let value = try value(key, hasDefault: true) else { return [] }
+    return Set(
+      try (value.array ?? [value]).map { item in
+        guard let token = item.integer.flatMap({ Int32(exactly: $0) }) else {
+          throw illTyped(key, "a token or a list of them", value)
+        }
+        return token
+      })
+  }
+
+  /// The object under a key as a file of its own; `nil` where the key is missing or null.
+  package func section(_ key: String) throws -> ConfigurationFile? {
+    guard let value = try value(key, hasDefault: true) else { return nil }
+    guard let object = value.object else { throw illTyped(key, "an object", value) }
+    return ConfigurationFile(path: path, object: object)
+  }
+
   /// A string out of a list.
   package func choice<Choice: RawRepresentable & CaseIterable>(
     _ key: String, default: Choice? = nil
@@ -87,6 +111,21 @@ package struct ConfigurationFile: Sendable {
   package func requireFalse(_ key: String) throws {
     guard try bool(key, default: false) else { return }
     throw CheckpointError.unsupported(file: path, key: key, expected: "false", got: "true")
+  }
+
+  /// Throws if a key that is there has another value than the only one that is supported.
+  package func requireTrue(_ key: String) throws {
+    guard try !bool(key, default: true) else { return }
+    throw CheckpointError.unsupported(file: path, key: key, expected: "true", got: "false")
+  }
+
+  /// Throws if a size does not divide another.
+  package func requireDivisor(
+    _ key: String, _ value: Int, of otherKey: String, _ other: Int
+  ) throws {
+    guard other % value != 0 else { return }
+    throw CheckpointError.illTyped(
+      file: path, key: key, expected: "a divisor of \(otherKey) \(other)", got: "\(value)")
   }
 
   package func illTyped(_ key: String, _ expected: String, _ got: JSON) -> CheckpointError {

@@ -1,5 +1,6 @@
 import MLX
 import MLXNN
+import Operators
 
 /// The key `tessera` of `config.json`, which says what the structured layers of a checkpoint are:
 /// `{"version": 1, "layers": {"encoder.layer.0.attention.self.query": {"spec": "btt:rank=2"}}}`.
@@ -63,6 +64,8 @@ public struct StructuredLayerRequest: Hashable, Sendable {
   public let outputDimensions: Int
   /// Whether it has a bias [N].
   public let hasBias: Bool
+  /// The tokens that an output of the model may depend on.
+  public let flow: TokenFlow
 }
 
 /// How structured layers are made when a checkpoint is loaded, and named when one is written.

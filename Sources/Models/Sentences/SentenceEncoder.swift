@@ -32,14 +32,14 @@ public final class SentenceEncoder {
 
   /// The vectors [B, D] of sentences of any lengths [B, T], with a mask where there is padding.
   ///
-  /// Throws ``BERTInput/InputError``.
+  /// Throws ``TokenInputError``.
   public func callAsFunction(_ input: BERTInput) throws -> MLXArray {
     head(try model(input), mask: input.maskArray)
   }
 
   /// The vectors [count, D] of all sentences in their own order, computed batch by batch.
   ///
-  /// Throws ``BERTInput/InputError``, or what went wrong while computing.
+  /// Throws ``TokenInputError``, or what went wrong while computing.
   public func embeddings(_ batches: TokenBatches) throws -> MLXArray {
     var rows: [MLXArray] = []
     var places = [Int32](repeating: 0, count: batches.count)

@@ -43,6 +43,25 @@ public struct Tokenizer: Sendable {
     return try parse(answer, count: texts.count)
   }
 
+  /// The text of each row of tokens, special ones left out, in the order of the rows.
+  ///
+  /// Throws ``PythonInterpreter/PythonError``.
+  public func text(of rows: [[Int32]]) throws -> [String] {
+    guard !rows.isEmpty else { return [] }
+    let lines = rows.map { row in
+      JSON.array(row.map { .integer(Int($0)) }).encoded() + "\n"
+    }
+    let task = "join tokens to text with \(path)"
+    let answer = try python.run(
+      Tokenizer.decodingScript, arguments: [path], input: Array(lines.joined().utf8), task: task)
+    let texts = try JSON(parsing: answer).array?.compactMap(\.string) ?? []
+    guard texts.count == rows.count else {
+      throw PythonInterpreter.PythonError.failed(
+        task: task, message: "expected \(rows.count) texts, got \(texts.count).")
+    }
+    return texts
+  }
+
   /// Reads what the script wrote: for each text a count and as many numbers, 32 bits each.
   private func parse(_ bytes: [UInt8], count: Int) throws -> [[Int32]] {
     let words = stride(from: 0, to: bytes.count - bytes.count % 4, by: 4).map { start in
@@ -63,10 +82,10 @@ public struct Tokenizer: Sendable {
     return rows
   }
 
-  /// What the child process runs.
+  /// The start of what the child process runs.
   ///
   /// The first line keeps files in the current folder from being imported as modules.
-  private static let script = """
+  private static let imports = """
     import sys; sys.path = [entry for entry in sys.path if entry]
     import json
     import struct
@@ -74,17 +93,32 @@ public struct Tokenizer: Sendable {
         from tokenizers import Tokenizer
     except ImportError:
         sys.exit(print("tokenizers", file=sys.stderr) or \(PythonInterpreter.missingPackageCode))
-    try:
-        tokenizer = Tokenizer.from_file(sys.argv[1])
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(int(sys.argv[2]))
-        texts = [json.loads(line) for line in sys.stdin.buffer]
-        for start in range(0, len(texts), 4096):
-            for encoding in tokenizer.encode_batch(texts[start:start + 4096]):
-                ids = encoding.ids
-                sys.stdout.buffer.write(struct.pack(f"<I{len(ids)}I", len(ids), *ids))
-        sys.stdout.buffer.flush()
-    except Exception as error:
-        sys.exit(" ".join(str(error).split()) or type(error).__name__)
     """
+
+  private static let script =
+    imports + """
+
+      try:
+          tokenizer = Tokenizer.from_file(sys.argv[1])
+          tokenizer.no_padding()
+          tokenizer.enable_truncation(int(sys.argv[2]))
+          texts = [json.loads(line) for line in sys.stdin.buffer]
+          for start in range(0, len(texts), 4096):
+              for encoding in tokenizer.encode_batch(texts[start:start + 4096]):
+                  ids = encoding.ids
+                  sys.stdout.buffer.write(struct.pack(f"<I{len(ids)}I", len(ids), *ids))
+          sys.stdout.buffer.flush()
+      except Exception as error:
+          sys.exit(" ".join(str(error).split()) or type(error).__name__)
+      """
+
+  private static let decodingScript =
+    imports + """
+
+      try:
+          tokenizer = Tokenizer.from_file(sys.argv[1])
+          print(json.dumps(tokenizer.decode_batch([json.loads(line) for line in sys.stdin.buffer])))
+      except Exception as error:
+          sys.exit(" ".join(str(error).split()) or type(error).__name__)
+      """
 }

@@ -1,0 +1,35 @@
+import MLX
+
+/// The families of models, found by `model_type` in `config.json`: the one place that lists them.
+public enum ModelRegistry {
+  /// Every family.
+  public static let families: [any CheckpointModel.Type] = [
+    BERTModel.self, GPT2Model.self, LlamaModel.self,
+  ]
+
+  /// Loads a folder of any family.
+  ///
+  /// Throws ``CheckpointError`` for another family, and what ``ModelCheckpoint`` throws.
+  public static func load(
+    _ folder: CheckpointFolder, structuredLayers factory: StructuredLayerFactory = .none,
+    dtype: DType = .float32
+  ) throws -> any Checkpoint {
+    let type = try folder.configuration.string("model_type")
+    guard let family = families.first(where: { $0.modelType == type }) else {
+      throw CheckpointError.unsupported(
+        file: folder.configuration.path, key: "model_type", expected: names(families),
+        got: "\"\(type)\"")
+    }
+    func open<Model: CheckpointModel>(_: Model.Type) throws -> any Checkpoint {
+      try ModelCheckpoint<Model>(folder: folder, structuredLayers: factory, dtype: dtype)
+    }
+    return try open(family)
+  }
+
+  /// The families that generate text, for messages.
+  static var languageModelTypes: String { names(families.filter { $0 is any LanguageModel.Type }) }
+
+  private static func names(_ families: [any CheckpointModel.Type]) -> String {
+    families.map { $0.modelType }.joined(separator: ", ")
+  }
+}
