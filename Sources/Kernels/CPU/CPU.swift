@@ -33,15 +33,3 @@ public enum CPU {
     set { count.withLock { $0 = max(1, min(64, newValue)) } }
   }
 }
-
-/// What follows a product in the same pass.
-public enum Activation: UInt32, Sendable, CaseIterable {
-  /// Nothing.
-  case identity
-  /// x Φ(x), with the error function.
-  case gelu
-  /// x / (1 + e⁻ˣ).
-  case silu
-
-  var c: TesseraActivation { TesseraActivation(rawValue: rawValue) }
-}

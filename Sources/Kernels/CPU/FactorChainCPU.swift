@@ -1,61 +1,60 @@
 import CCPUKernels
 import MLX
 
-/// One factor of a chain, a sparse matrix made of equal dense blocks: for each block (b₀, b₁)
+/// One factor of a chain, a sparse matrix made of equal dense blocks: over all blocks and outputs
 ///
-///     out[b₀ s₀ + b₁ s₁ + o sₒ] = Σ_k w[b₀ w₀ + b₁ w₁ + o wₒ + k w_k] · in[b₀ e₀ + b₁ e₁ + k e_k]
+///     out[block + output] = Σ_inner w[block + output + inner] · in[block + inner]
 ///
-/// Block-diagonal matrices with any permutation before or after, Kronecker-sparse factors and dense
-/// matrices all have this form.
-public struct BlockFactor: Sendable, Hashable {
-  /// Steps through an array: from block to block in either direction, and inside a block.
-  public struct Strides: Sendable, Hashable {
-    /// From b₀ to b₀ + 1, from b₁ to b₁ + 1, and from one place in a block to the next.
-    public var block0: Int, block1: Int, inside: Int
+/// where every index is a sum of steps along two axes. Block-diagonal matrices with any permutation
+/// before or after, Kronecker-sparse factors and dense matrices all have this form.
+public struct BlockFactor: Sendable {
+  /// A loop: how often, and how far each turn goes in the weight, in what comes in and in what goes
+  /// out.
+  public struct Axis: Sendable, Hashable {
+    /// How often.
+    public var count: Int
+    /// Steps.
+    public var weight: Int, input: Int, output: Int
 
-    /// Makes strides.
-    public init(_ block0: Int, _ block1: Int, _ inside: Int) {
-      (self.block0, self.block1, self.inside) = (block0, block1, inside)
+    /// Makes an axis.
+    public init(_ count: Int, weight: Int, input: Int = 0, output: Int = 0) {
+      (self.count, self.weight, self.input, self.output) = (count, weight, input, output)
+    }
+
+    /// A loop of one turn.
+    public static let none = Axis(1, weight: 0)
+
+    fileprivate var transposed: Axis { Axis(count, weight: weight, input: output, output: input) }
+
+    fileprivate var c: TesseraAxis {
+      TesseraAxis(
+        count: Int64(count), weight: Int64(weight), input: Int64(input), output: Int64(output))
     }
   }
 
-  /// How many blocks there are in either direction.
-  public var blocks: (Int, Int) { (blocks0, blocks1) }
-  private var blocks0: Int, blocks1: Int
-  /// Rows o and columns k of a block.
-  public var outputs: Int, inner: Int
-  /// Steps through the weight, `inside` from o to o + 1, and from k to k + 1.
-  public var weight: Strides, weightInner: Int
-  /// Steps through what comes in, and what goes out.
-  public var input: Strides, output: Strides
+  /// Two axes, the second one the faster.
+  public typealias Axes = (Axis, Axis)
+
+  /// Where the blocks are.
+  public var blocks: Axes
+  /// The rows of a block, and its columns.
+  public var outputs: Axes, inner: Axes
 
   /// Describes a factor.
-  public init(
-    blocks: (Int, Int), outputs: Int, inner: Int, weight: Strides, weightInner: Int,
-    input: Strides, output: Strides
-  ) {
-    (blocks0, blocks1) = blocks
-    (self.outputs, self.inner) = (outputs, inner)
-    (self.weight, self.weightInner) = (weight, weightInner)
-    (self.input, self.output) = (input, output)
+  public init(blocks: Axes = (.none, .none), outputs: Axes, inner: Axes) {
+    (self.blocks, self.outputs, self.inner) = (blocks, outputs, inner)
   }
 
   /// The factor of the transposed matrix, on the same weight.
   public var transposed: BlockFactor {
-    var result = self
-    (result.outputs, result.inner) = (inner, outputs)
-    (result.weight.inside, result.weightInner) = (weightInner, weight.inside)
-    (result.input, result.output) = (output, input)
-    return result
+    func turned(_ axes: Axes) -> Axes { (axes.0.transposed, axes.1.transposed) }
+    return BlockFactor(blocks: turned(blocks), outputs: turned(inner), inner: turned(outputs))
   }
 
-  var c: TesseraBlockFactor {
+  fileprivate var c: TesseraBlockFactor {
     TesseraBlockFactor(
-      blocks0: Int64(blocks0), blocks1: Int64(blocks1), outputs: Int64(outputs),
-      inner: Int64(inner), w_b0: Int64(weight.block0), w_b1: Int64(weight.block1),
-      w_o: Int64(weight.inside), w_k: Int64(weightInner), in_b0: Int64(input.block0),
-      in_b1: Int64(input.block1), in_k: Int64(input.inside), out_b0: Int64(output.block0),
-      out_b1: Int64(output.block1), out_o: Int64(output.inside))
+      blocks: (blocks.0.c, blocks.1.c), outputs: (outputs.0.c, outputs.1.c),
+      inner: (inner.0.c, inner.1.c))
   }
 }
 
@@ -72,7 +71,7 @@ public struct FactorChainCPU: Sendable {
   /// `nil` where the kernel does not do it: no factor or more than 16, no rows.
   public init?(
     rows: Int, inputs: Int, outputs: Int, widths: [Int], factors: [BlockFactor],
-    activation: Activation = .identity, level: CPU.Level = CPU.level, threads: Int = CPU.threads
+    level: CPU.Level = CPU.level, threads: Int = CPU.threads
   ) {
     guard rows > 0, (1...TESSERA_CHAIN_LIMIT).contains(factors.count),
       widths.count == factors.count + 1, (1...64).contains(threads),
@@ -83,7 +82,6 @@ public struct FactorChainCPU: Sendable {
     problem.inputs = Int64(inputs)
     problem.outputs = Int64(outputs)
     problem.count = Int32(factors.count)
-    problem.activation = activation.c
     problem.level = level.c
     problem.threads = Int32(threads)
     withUnsafeMutableBytes(of: &problem.widths) { bytes in

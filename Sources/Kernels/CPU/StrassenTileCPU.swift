@@ -6,20 +6,6 @@ import MLX
 /// A row costs what the operator's cost says, at about the rate of a good matrix product; weights are
 /// read once for each block of up to 64 tile rows (AVX2).
 public struct StrassenTileCPU: Sendable {
-  /// How rows form tiles: t consecutive tokens of each sample, or t samples at the same token.
-  public struct Rows: Sendable, Hashable {
-    /// Samples, and tokens of each: X has samples × tokens rows.
-    public var samples: Int, tokens: Int
-    /// Whether a tile goes across samples.
-    public var areAcrossSamples: Bool
-
-    /// Describes rows.
-    public init(samples: Int, tokens: Int, areAcrossSamples: Bool = false) {
-      (self.samples, self.tokens) = (samples, tokens)
-      self.areAcrossSamples = areAcrossSamples
-    }
-  }
-
   private static let kernel = HostKernel("strassen_tile") {
     tessera_strassen_tile($0, $1, $2, $3)
   }
@@ -30,18 +16,18 @@ public struct StrassenTileCPU: Sendable {
   ///
   /// `nil` where the kernel does not do it: tiles of more than 8, or nothing to compute.
   public init?(
-    inputs: Int, outputs: Int, tile: Int, rank: Int, rows: Rows, activation: Activation = .identity,
-    level: CPU.Level = CPU.level, threads: Int = CPU.threads
+    inputs: Int, outputs: Int, tile: Int, rank: Int, rows: TileRows, level: CPU.Level = CPU.level,
+    threads: Int = CPU.threads
   ) {
     guard (1...TESSERA_LARGEST_TILE).contains(tile), inputs > 0, outputs > 0, rank > 0,
-      rows.samples > 0, rows.tokens > 0, (1...64).contains(threads)
+      rows.rows > 0, (1...64).contains(threads)
     else { return nil }
     problem = TesseraStrassenTile(
       rows: TesseraRowTiles(
-        samples: Int64(rows.samples), tokens: Int64(rows.tokens), tile: Int32(tile),
-        across_samples: rows.areAcrossSamples ? 1 : 0),
-      inputs: Int64(inputs), outputs: Int64(outputs), rank: Int64(rank), activation: activation.c,
-      level: level.c, threads: Int32(threads), has_bias: 0)
+        samples: Int64(rows.samples), tokens: Int64(rows.length), tile: Int32(tile),
+        across_samples: rows.acrossSamples ? 1 : 0),
+      inputs: Int64(inputs), outputs: Int64(outputs), rank: Int64(rank), level: level.c,
+      threads: Int32(threads), has_bias: 0)
   }
 
   /// X [rows, K], weight [R, ⌈N/t⌉, ⌈K/t⌉], encoder and decoder [R, t²], bias [N] → Y [rows, N].

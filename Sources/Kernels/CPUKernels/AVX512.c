@@ -1,6 +1,4 @@
 #if defined(__x86_64__)
-#include <math.h>
-
 #include "Levels.h"
 
 #pragma clang attribute push( \

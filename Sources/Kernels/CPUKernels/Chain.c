@@ -63,19 +63,28 @@ static void block(void *context, int64_t item, int32_t worker) {
   }
   for (int f = 0; f < problem->count; ++f) {
     const TesseraBlockFactor *factor = &problem->factors[f];
-    for (int64_t b0 = 0; b0 < factor->blocks0; ++b0) {
-      for (int64_t b1 = 0; b1 < factor->blocks1; ++b1) {
-        for (int64_t panel = 0; panel < panels; ++panel) {
-          level->contract(&(Contraction){
-              .outputs = factor->outputs,
-              .inner = factor->inner,
-              .w = job->weights[f] + b0 * factor->w_b0 + b1 * factor->w_b1,
-              .w_o = factor->w_o,
-              .w_k = factor->w_k,
-              .in = in + panel * size + (b0 * factor->in_b0 + b1 * factor->in_b1) * lanes,
-              .in_k = factor->in_k,
-              .out = out + panel * size + (b0 * factor->out_b0 + b1 * factor->out_b1) * lanes,
-              .out_o = factor->out_o});
+    const TesseraAxis *blocks = factor->blocks, *outputs = factor->outputs, *inner = factor->inner;
+    for (int64_t b0 = 0; b0 < blocks[0].count; ++b0) {
+      for (int64_t b1 = 0; b1 < blocks[1].count; ++b1) {
+        for (int64_t o = 0; o < outputs[0].count; ++o) {
+          int64_t from = b0 * blocks[0].input + b1 * blocks[1].input;
+          int64_t to = b0 * blocks[0].output + b1 * blocks[1].output + o * outputs[0].output;
+          for (int64_t panel = 0; panel < panels; ++panel) {
+            level->contract(&(Contraction){
+                .outputs = outputs[1].count,
+                .groups = inner[0].count,
+                .inner = inner[1].count,
+                .w = job->weights[f] + b0 * blocks[0].weight + b1 * blocks[1].weight +
+                     o * outputs[0].weight,
+                .w_o = outputs[1].weight,
+                .w_g = inner[0].weight,
+                .w_k = inner[1].weight,
+                .in = in + panel * size + from * lanes,
+                .in_g = inner[0].input,
+                .in_k = inner[1].input,
+                .out = out + panel * size + to * lanes,
+                .out_o = outputs[1].output});
+          }
         }
       }
     }
@@ -90,8 +99,7 @@ static void block(void *context, int64_t item, int32_t worker) {
       rows[lane] = row < problem->rows ? job->y + row * problem->outputs : 0;
     }
     level->scatter(
-        in + panel * size, (Columns){0, problem->outputs, INT64_MAX - 3, 0}, job->bias,
-        problem->activation, rows);
+        in + panel * size, (Columns){0, problem->outputs, INT64_MAX - 3, 0}, job->bias, rows);
   }
 }
 

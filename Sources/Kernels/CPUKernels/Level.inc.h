@@ -19,16 +19,19 @@ static inline __attribute__((always_inline)) void contract_block(
     int64_t place = first + o < job->outputs ? first + o : job->outputs - 1;
     weights[o] = job->w + place * job->w_o;
   }
-  const float *in = job->in;
   const int64_t step = job->in_k * PANEL, w_k = job->w_k;
-  for (int64_t k = 0; k < job->inner; ++k) {
-    Vector low = *(const Vector *)in, high = *(const Vector *)(in + LANES);
-    for (int o = 0; o < height; ++o) {
-      float weight = weights[o][k * w_k];
-      sums[o][0] += weight * low;
-      sums[o][1] += weight * high;
+  for (int64_t g = 0; g < job->groups; ++g) {
+    const float *in = job->in + g * job->in_g * PANEL;
+    for (int64_t k = 0; k < job->inner; ++k) {
+      Vector low = *(const Vector *)in, high = *(const Vector *)(in + LANES);
+      for (int o = 0; o < height; ++o) {
+        float weight = weights[o][k * w_k];
+        sums[o][0] += weight * low;
+        sums[o][1] += weight * high;
+      }
+      in += step;
     }
-    in += step;
+    for (int o = 0; o < height; ++o) weights[o] += job->w_g;
   }
   for (int o = 0; o < height && first + o < job->outputs; ++o) {
     float *out = job->out + (first + o) * job->out_o * PANEL;
@@ -82,17 +85,8 @@ static void gather(const float *const *rows, Columns columns, float *panel) {
   }
 }
 
-static inline __attribute__((always_inline)) float activated(float x, TesseraActivation activation) {
-  switch (activation) {
-    case TESSERA_GELU: return 0.5f * x * (1 + erff(x * 0.70710678f));
-    case TESSERA_SILU: return x / (1 + expf(-x));
-    default: return x;
-  }
-}
-
 static void scatter(
-    const float *panel, Columns columns, const float *bias, TesseraActivation activation,
-    float *const *rows) {
+    const float *panel, Columns columns, const float *bias, float *const *rows) {
   if (bias) bias += columns.first;
   for (int64_t lane = 0; lane < PANEL; lane += 4) {
     float *const *four = rows + lane;
@@ -104,20 +98,13 @@ static void scatter(
       transpose(m);
       Quad shift = bias ? *(const Quad *)(bias + column) : (Quad){0};
       for (int i = 0; i < 4; ++i) {
-        if (!four[i]) continue;
-        m[i] += shift;
-        if (activation != TESSERA_IDENTITY) {
-          for (int j = 0; j < 4; ++j) m[i][j] = activated(m[i][j], activation);
-        }
-        *(Quad *)(four[i] + columns.first + column) = m[i];
+        if (four[i]) *(Quad *)(four[i] + columns.first + column) = m[i] + shift;
       }
     }
     for (; column < columns.count; ++column) {
       const float *in = panel + place(columns, column) + lane;
       for (int i = 0; i < 4; ++i) {
-        if (!four[i]) continue;
-        float sum = in[i] + (bias ? bias[column] : 0);
-        four[i][columns.first + column] = activated(sum, activation);
+        if (four[i]) four[i][columns.first + column] = in[i] + (bias ? bias[column] : 0);
       }
     }
   }

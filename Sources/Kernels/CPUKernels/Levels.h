@@ -6,14 +6,14 @@
 
 #include "CCPUKernels.h"
 
-// A contraction on panels: out[o] = sum over k of w[o * w_o + k * w_k] * in[k], vectors in and out.
-// Strides of vectors count vectors.
+// A contraction on panels: out[o] = sum over g, k of w[o * w_o + g * w_g + k * w_k] * in[g * in_g + k * in_k],
+// vectors in and out. Strides of vectors count vectors.
 typedef struct {
-  int64_t outputs, inner;
+  int64_t outputs, groups, inner;
   const float *w;
-  int64_t w_o, w_k;
+  int64_t w_o, w_g, w_k;
   const float *in;
-  int64_t in_k;
+  int64_t in_g, in_k;
   float *out;
   int64_t out_o;
 } Contraction;
@@ -30,10 +30,9 @@ typedef struct {
   void (*contract)(const Contraction *job);
   // Rows into a panel; a null row counts as zeros.
   void (*gather)(const float *const *rows, Columns columns, float *panel);
-  // A panel into rows, with bias and activation; null rows are passed over.
+  // A panel into rows, plus a bias if there is one; null rows are passed over.
   void (*scatter)(
-      const float *panel, Columns columns, const float *bias, TesseraActivation activation,
-      float *const *rows);
+      const float *panel, Columns columns, const float *bias, float *const *rows);
 } Level;
 
 // More lanes than any level has.

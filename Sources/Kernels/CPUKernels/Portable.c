@@ -1,6 +1,4 @@
 // What every processor runs: four floats a vector, which x86-64 and ARM64 always have.
-#include <math.h>
-
 #include "Levels.h"
 
 #define LANES 4

@@ -89,6 +89,7 @@ static void encode(
       for (int64_t k = 0; k < count; ++k) {
         job->level->contract(&(Contraction){
             .outputs = job->problem->rank,
+            .groups = 1,
             .inner = area,
             .w = job->encoder,
             .w_o = area,
@@ -139,6 +140,7 @@ static void block(void *context, int64_t item, int32_t worker) {
       for (int64_t panel = 0; panel < panels; ++panel) {
         level->contract(&(Contraction){
             .outputs = count,
+            .groups = 1,
             .inner = job->inner,
             .w = job->weight + (r * job->outer + first) * job->inner,
             .w_o = job->inner,
@@ -154,6 +156,7 @@ static void block(void *context, int64_t item, int32_t worker) {
       for (int64_t n = 0; n < count; ++n) {
         level->contract(&(Contraction){
             .outputs = area,
+            .groups = 1,
             .inner = rank,
             .w = job->decoder,
             .w_o = 1,
@@ -165,8 +168,7 @@ static void block(void *context, int64_t item, int32_t worker) {
       }
       for (int64_t i = 0; i < t; ++i) {
         level->scatter(
-            decoded + i * t * lanes, (Columns){first * t, columns, t, area}, job->bias,
-            problem->activation, to[panel][i]);
+            decoded + i * t * lanes, (Columns){first * t, columns, t, area}, job->bias, to[panel][i]);
       }
     }
   }

@@ -62,7 +62,7 @@ public struct BlockTensorTrain: CoreProduct {
     .blockTensorTrain(rank: rank, input: input, output: output, normalized: normalized)
   }
 
-  private var pair: BlockPair {
+  var pair: BlockPair {
     BlockPair(
       inputs: inputs, outputs: outputs, m0: input.first, m1: input.second, n0: output.first,
       n1: output.second, rank: rank)
@@ -88,7 +88,7 @@ public struct BlockTensorTrain: CoreProduct {
   private var gammas: [String] { normalized ? ["gamma0", "gamma1"] : [] }
 
   /// The cores as they enter the product.
-  private func effectiveCores(_ parameters: Parameters) -> [MLXArray] {
+  func effectiveCores(_ parameters: Parameters) -> [MLXArray] {
     let plain = cores.map { parameter($0.name, of: parameters) }
     guard normalized else { return plain }
     return zip(zip(cores, plain), gammas).map { core, gamma in

@@ -37,7 +37,7 @@ public struct Monarch: CoreProduct {
   /// `monarch:blocks=b`.
   public var spec: OperatorSpec { .monarch(blocks: blocks) }
 
-  private var pair: BlockPair {
+  var pair: BlockPair {
     let (m0, n1) = (Self.piece(inputs, blocks), Self.piece(outputs, blocks))
     return BlockPair(
       inputs: inputs, outputs: outputs, m0: m0, m1: blocks, n0: blocks, n1: n1,

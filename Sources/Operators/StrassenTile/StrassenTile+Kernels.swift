@@ -8,6 +8,9 @@ extension StrassenTile {
   ///
   /// A kept dense weight is taken where ``/Kernels/StrassenTileModel`` expects it to be faster.
   public func choice(shape: [Int], dtype: DType, keepsDense: Bool) -> ProductChoice {
+    if Device.default == .cpu {
+      return choiceOnCPU(shape: shape, dtype: dtype, keepsDense: keepsDense)
+    }
     switch kernels(for: dtype) {
     case .failure(let error):
       return ProductChoice(.reference, because: error.description)
@@ -42,12 +45,21 @@ extension StrassenTile {
     _ x: MLXArray, _ parameters: Parameters, bias: MLXArray?, activation: KernelActivation
   ) -> MLXArray {
     // What has the wrong shape gets its error from the definition.
-    guard case .success(let kernels) = kernels(for: x.dtype), x.dim(-1) == inputs,
-      x.size > 0, let weight = whole(Name.weight, parameters),
+    guard x.dim(-1) == inputs, x.size > 0, let weight = whole(Name.weight, parameters),
       let encoder = whole(Name.encoder, parameters), let decoder = whole(Name.decoder, parameters),
       bias == nil || bias?.shape == [outputs]
     else { return referenceProduct(x, parameters, bias: bias, activation: activation) }
     let arrangement = Arrangement(x.shape, tile: tile, rows: rows)
+    if Device.default == .cpu, x.dtype == .float32,
+      let y = productOnCPU(
+        x.reshaped(-1, inputs), weight: weight.asType(.float32), encoder: encoder.asType(.float32),
+        decoder: decoder.asType(.float32), bias: bias?.asType(.float32), arrangement)
+    {
+      return activation(y.reshaped(arrangement.leading + [outputs]))
+    }
+    guard case .success(let kernels) = kernels(for: x.dtype) else {
+      return referenceProduct(x, parameters, bias: bias, activation: activation)
+    }
     return kernels.product(
       x.reshaped(-1, inputs), weight: weight, encoder: encoder, decoder: decoder, bias: bias,
       activation: activation, arrangement.tileRows, outputs: outputs

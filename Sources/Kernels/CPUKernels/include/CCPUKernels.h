@@ -19,8 +19,6 @@ typedef enum {
 // The best level that this processor can run.
 TesseraCPULevel tessera_cpu_level(void);
 
-typedef enum { TESSERA_IDENTITY, TESSERA_GELU, TESSERA_SILU } TesseraActivation;
-
 // How rows form tiles of t: along the tokens of each sample, or at one token across samples.
 typedef struct {
   int64_t samples, tokens;
@@ -31,7 +29,6 @@ typedef struct {
 typedef struct {
   TesseraRowTiles rows;
   int64_t inputs, outputs, rank;
-  TesseraActivation activation;
   TesseraCPULevel level;
   int32_t threads, has_bias;
 } TesseraStrassenTile;
@@ -44,15 +41,18 @@ size_t tessera_strassen_tile_scratch(const TesseraStrassenTile *problem);
 void tessera_strassen_tile(
     const void *problem, const void *const *inputs, void *const *outputs, void *scratch);
 
-// One factor of a chain: for every block (b0, b1), outputs o and inner k,
-//   out[b0 out_b0 + b1 out_b1 + o out_o] = sum_k w[b0 w_b0 + b1 w_b1 + o w_o + k w_k]
-//                                                in[b0 in_b0 + b1 in_b1 + k in_k].
-// All block-diagonal, Kronecker-sparse and dense factors are of this form.
+// A loop of a factor: how often, and how far each turn goes in the weight, in what comes in and in what
+// goes out.
 typedef struct {
-  int64_t blocks0, blocks1, outputs, inner;
-  int64_t w_b0, w_b1, w_o, w_k;
-  int64_t in_b0, in_b1, in_k;
-  int64_t out_b0, out_b1, out_o;
+  int64_t count, weight, input, output;
+} TesseraAxis;
+
+// One factor of a chain: over all blocks and outputs,
+//   out[block + output] = sum over inner of w[block + output + inner] * in[block + inner],
+// where each index is a sum of steps along two axes. All block-diagonal, Kronecker-sparse and dense
+// factors, permuted before or after, are of this form.
+typedef struct {
+  TesseraAxis blocks[2], outputs[2], inner[2];
 } TesseraBlockFactor;
 
 enum { TESSERA_CHAIN_LIMIT = 16, TESSERA_LARGEST_TILE = 8 };
@@ -64,7 +64,6 @@ typedef struct {
   int64_t widths[TESSERA_CHAIN_LIMIT + 1];
   TesseraBlockFactor factors[TESSERA_CHAIN_LIMIT];
   int32_t count;
-  TesseraActivation activation;
   TesseraCPULevel level;
   int32_t threads, has_bias;
 } TesseraChain;

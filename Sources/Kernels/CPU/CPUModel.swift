@@ -1,0 +1,66 @@
+/// What products are expected to take on a CPU, from first principles.
+///
+/// A dense product runs at the rate of the vector units. A kernel's multiply-adds run a little slower
+/// (panels are loaded again for every few outputs), on whole panels of rows; bringing a number into a
+/// panel or out of it costs as much as a dozen multiply-adds. Composed operations run their products
+/// at the dense rate and move every intermediate through memory several times.
+public struct CPUModel: Sendable {
+  /// Vector instructions.
+  public let level: CPU.Level
+  /// Threads.
+  public let threads: Int
+
+  /// The model of this processor.
+  public init(level: CPU.Level = CPU.level, threads: Int = CPU.threads) {
+    (self.level, self.threads) = (level, threads)
+  }
+
+  /// Multiply-adds a second of a dense product: 16, 32 and 4 lanes at about 2.3 GHz.
+  private var rate: Double {
+    let one =
+      switch level {
+      case .portable: 7e9
+      case .avx2: 36e9
+      case .avx512: 70e9
+      }
+    return one * Double(threads)
+  }
+
+  /// The share of that rate that the kernels reach (Zen 3: 0.8).
+  private static let kernelShare = 0.8
+  /// Multiply-adds in the time of a number's way into a panel or out of it.
+  private static let move = 12.0
+  /// Bytes a second of composed operations that read, permute and write.
+  private static let composedBandwidth = 3e9
+  /// Seconds to begin an operation, and to start a thread.
+  private static let start = 20e-6
+
+  /// Seconds of a dense product [M, K] × [K, N], float32.
+  public func dense(rows: Int, inputs: Int, outputs: Int) -> Double {
+    let (m, k, n) = (Double(rows), Double(inputs), Double(outputs))
+    return CPUModel.start + max(m * n * k / rate, 4 * n * k / (4e9 * Double(threads)))
+  }
+
+  /// Seconds of a kernel: panels are of 8, 16 or 32 rows or tiles.
+  ///
+  /// `units` are the rows, or the tile rows, and `multiplyAdds` those of a unit; `numbers` go in and
+  /// out for each.
+  public func kernels(units: Int, multiplyAdds: Double, numbers: Double) -> Double {
+    let lanes =
+      switch level {
+      case .portable: 8
+      case .avx2: 16
+      case .avx512: 32
+      }
+    let panels = (units + lanes - 1) / lanes
+    // Threads take whole panels.
+    let turns = Double((panels + threads - 1) / threads * threads * lanes)
+    let work = turns * multiplyAdds / CPUModel.kernelShare + Double(units) * numbers * CPUModel.move
+    return 2 * CPUModel.start + work / rate
+  }
+
+  /// Seconds of composed operations that move `bytes` beside their multiply-adds.
+  public func composed(multiplyAdds: Double, bytes: Double) -> Double {
+    4 * CPUModel.start + multiplyAdds / rate + bytes / CPUModel.composedBandwidth
+  }
+}

@@ -1,0 +1,203 @@
+import Kernels
+import MLX
+
+/// An operator's product as a chain of block factors, which one kernel computes in one pass.
+struct FactorChain {
+  /// How many numbers a row has before the first factor and after each, padding included.
+  var widths: [Int]
+  /// The factors, the first one applied first.
+  var factors: [BlockFactor]
+  /// Rows [M, K] and the factors' arrays → [M, N], composed of MLX operations: the definition.
+  var composed: (_ rows: MLXArray, _ weights: [MLXArray]) -> MLXArray
+
+  /// Rows [M, K] → [M, N], float32, on the CPU; `nil` where the kernel does not do it.
+  ///
+  /// The gradient of the rows is the chain of transposed factors, those of the arrays are composed.
+  func product(
+    _ rows: MLXArray, _ weights: [MLXArray], outputs: Int, bias: MLXArray?
+  ) -> MLXArray? {
+    let (count, inputs) = (rows.dim(0), rows.dim(1))
+    guard
+      let forward = FactorChainCPU(
+        rows: count, inputs: inputs, outputs: outputs, widths: widths, factors: factors),
+      let backward = FactorChainCPU(
+        rows: count, inputs: outputs, outputs: inputs, widths: widths.reversed(),
+        factors: factors.reversed().map(\.transposed))
+    else { return nil }
+    let number = weights.count
+    let composed = composed
+    let function = CustomFunction(
+      forward: { inputs in
+        [
+          forward(
+            inputs[0], weights: Array(inputs[1...number]),
+            bias: inputs.count > number + 1 ? inputs[number + 1] : nil)
+        ]
+      },
+      backward: { primals, cotangents, _ in
+        let (x, weights) = (primals[0], Array(primals[1...number]))
+        let gradients = try vjp(
+          { [composed(x, $0)] }, primals: weights, cotangents: [cotangents[0]]
+        ).gradients
+        let all = [backward(cotangents[0], weights: weights.reversed())] + gradients
+        return primals.count > number + 1 ? all + [sum(cotangents[0], axis: 0)] : all
+      })
+    return function([rows] + weights + [bias].compactMap(\.self))[0]
+  }
+}
+
+extension BlockPair {
+  /// Core 0 gives its outputs at the places where core 1 wants them.
+  var chain: FactorChain {
+    let inner = m1 * rank
+    let pieces = BlockFactor.Axis(n0, weight: rank, output: inner)
+    let ranks = BlockFactor.Axis(rank, weight: 1, output: 1)
+    let first = BlockFactor(
+      blocks: (.init(m1, weight: m0 * n0 * rank, input: m0, output: rank), .none),
+      // The longer axis is the faster one.
+      outputs: n0 >= rank ? (ranks, pieces) : (pieces, ranks),
+      inner: (.none, .init(m0, weight: n0 * rank, input: 1)))
+    let second = BlockFactor(
+      blocks: (.init(n0, weight: inner * n1, input: inner, output: n1), .none),
+      outputs: (.none, .init(n1, weight: 1, output: 1)),
+      inner: (.none, .init(inner, weight: n1, input: 1)))
+    let pair = self
+    return FactorChain(widths: [m0 * m1, n0 * inner, n0 * n1], factors: [first, second]) {
+      pair.product($0, count: $0.dim(0), $1[0], $1[1])
+    }
+  }
+}
+
+extension KroneckerPattern {
+  /// Blocks (i, l), each a dense matrix whose rows and columns are d apart.
+  var blockFactor: BlockFactor {
+    BlockFactor(
+      blocks: (
+        .init(a, weight: b * c * d, input: c * d, output: b * d),
+        .init(d, weight: 1, input: 1, output: 1)
+      ),
+      outputs: (.none, .init(b, weight: c * d, output: d)),
+      inner: (.none, .init(c, weight: d, input: d)))
+  }
+}
+
+/// An operator that is a chain of block factors.
+protocol ChainOperator: LinearOperator {
+  /// The chain.
+  var chain: FactorChain { get }
+  /// The arrays of the chain's factors.
+  func chainWeights(_ parameters: Parameters) -> [MLXArray]
+}
+
+extension ChainOperator {
+  /// The CPU kernel for float32, the composed operations for all else.
+  public func choice(shape: [Int], dtype: DType, keepsDense: Bool) -> ProductChoice {
+    guard Device.default == .cpu else {
+      return ProductChoice(.reference, because: "the kernels of this structure are for the CPU")
+    }
+    guard dtype == .float32 else {
+      return ProductChoice(.reference, because: "the CPU's kernels are for float32")
+    }
+    let rows = shape.dropLast().reduce(1, *)
+    guard rows > 0 else { return ProductChoice(.reference, because: "there are no rows") }
+    let model = CPUModel()
+    let numbers = Double(inputs + outputs)
+    return ProductChoice.onCPU(
+      kernels: model.kernels(units: rows, multiplyAdds: cost.multiplyAdds, numbers: numbers),
+      reference: model.composed(
+        multiplyAdds: Double(rows) * cost.multiplyAdds,
+        bytes: 4 * Double(rows) * (numbers + 4 * cost.intermediates)),
+      dense: model.dense(rows: rows, inputs: inputs, outputs: outputs), keepsDense: keepsDense)
+  }
+
+  /// The product by one pass over the rows.
+  public func kernelProduct(
+    _ x: MLXArray, _ parameters: Parameters, bias: MLXArray?, activation: KernelActivation
+  ) -> MLXArray {
+    let weights = chainWeights(parameters)
+    // What has the wrong shape gets its error from the definition.
+    guard Device.default == .cpu, x.dtype == .float32, x.dim(-1) == inputs, x.size > 0,
+      weights.allSatisfy({ $0.failure == nil }), bias == nil || bias?.shape == [outputs],
+      let y = chain.product(
+        x.reshaped(-1, inputs), weights.map { $0.asType(.float32) }, outputs: outputs,
+        bias: bias?.asType(.float32))
+    else { return referenceProduct(x, parameters, bias: bias, activation: activation) }
+    return activation(y.reshaped(Array(x.shape.dropLast()) + [outputs]))
+  }
+}
+
+extension ProductChoice {
+  /// The fastest of the expected times, in seconds.
+  static func onCPU(
+    kernels: Double, reference: Double, dense: Double, keepsDense: Bool
+  ) -> ProductChoice {
+    let predictions: [ProductPath: Double] = [
+      .kernels: kernels, .reference: reference, .dense: dense,
+    ]
+    let path: ProductPath =
+      keepsDense && dense < min(kernels, reference)
+      ? .dense : (kernels < reference ? .kernels : .reference)
+    func milliseconds(_ path: ProductPath) -> String {
+      let value = (predictions[path] ?? 0) * 1e5
+      return "\(value.rounded() / 100) ms"
+    }
+    return ProductChoice(
+      path,
+      because: "expected \(milliseconds(.kernels)) by the kernels, \(milliseconds(.reference)) "
+        + "composed, \(milliseconds(.dense)) dense" + (keepsDense ? "" : ", which is not kept"),
+      predictions: predictions)
+  }
+}
+
+extension LowRank: ChainOperator {
+  var chain: FactorChain {
+    FactorChain(
+      widths: [inputs, rank, outputs],
+      factors: [
+        BlockFactor(
+          outputs: (.none, .init(rank, weight: inputs, output: 1)),
+          inner: (.none, .init(inputs, weight: 1, input: 1))),
+        BlockFactor(
+          outputs: (.none, .init(outputs, weight: rank, output: 1)),
+          inner: (.none, .init(rank, weight: 1, input: 1))),
+      ]
+    ) { matmul(matmul($0, $1[0].transposed()), $1[1].transposed()) }
+  }
+
+  func chainWeights(_ parameters: Parameters) -> [MLXArray] {
+    cores.map { parameter($0.name, of: parameters) }
+  }
+}
+
+extension Monarch: ChainOperator {
+  var chain: FactorChain { pair.chain }
+
+  func chainWeights(_ parameters: Parameters) -> [MLXArray] {
+    cores.map { parameter($0.name, of: parameters) }
+  }
+}
+
+extension BlockTensorTrain: ChainOperator {
+  var chain: FactorChain { pair.chain }
+
+  func chainWeights(_ parameters: Parameters) -> [MLXArray] { effectiveCores(parameters) }
+}
+
+extension KroneckerSparse: ChainOperator {
+  var chain: FactorChain {
+    let (patterns, outputs) = (patterns, outputs)
+    return FactorChain(
+      widths: [patterns[0].inputs] + patterns.map(\.outputs), factors: patterns.map(\.blockFactor)
+    ) { rows, weights in
+      let start = paddedColumns(rows, to: patterns[0].inputs)
+      let end = zip(patterns, weights).reduce(start) { y, factor in
+        factor.0.product(y, count: rows.dim(0), factor.1)
+      }
+      return end[0..., 0..<outputs]
+    }
+  }
+
+  func chainWeights(_ parameters: Parameters) -> [MLXArray] {
+    cores.map { parameter($0.name, of: parameters) }
+  }
+}

@@ -1,0 +1,75 @@
+import Kernels
+import MLX
+import OrderedCollections
+
+extension StrassenTile {
+  /// What the CPU's kernel, composed operations and a dense product are expected to take.
+  func choiceOnCPU(shape: [Int], dtype: DType, keepsDense: Bool) -> ProductChoice {
+    guard dtype == .float32 else {
+      return ProductChoice(.reference, because: "the CPU's kernels are for float32")
+    }
+    let tiles = Arrangement(shape, tile: tile, rows: rows).tiles
+    guard tiles > 0 else { return ProductChoice(.reference, because: "there are no rows") }
+    let model = CPUModel()
+    let area = Double(tile * tile)
+    let (k, n, r) = (Double(inputTiles), Double(outputTiles), Double(rank))
+    let multiplyAdds = r * (k * n + area * (k + n))
+    let numbers = area * (k + n)
+    return ProductChoice.onCPU(
+      kernels: model.kernels(units: tiles, multiplyAdds: multiplyAdds, numbers: numbers),
+      reference: model.composed(
+        multiplyAdds: Double(tiles) * multiplyAdds,
+        bytes: 4 * Double(tiles) * (2 * numbers + 2 * r * (k + n))),
+      dense: model.dense(
+        rows: shape.dropLast().reduce(1, *), inputs: inputs, outputs: outputs),
+      keepsDense: keepsDense)
+  }
+
+  /// Rows [M, K] → [M, N], float32, by the CPU's kernel; `nil` where it does not do it.
+  ///
+  /// The gradient of the rows is the same kernel with the weight transposed and encoder and decoder
+  /// exchanged; those of the parameters are composed.
+  func productOnCPU(
+    _ x: MLXArray, weight: MLXArray, encoder: MLXArray, decoder: MLXArray, bias: MLXArray?,
+    _ arrangement: Arrangement
+  ) -> MLXArray? {
+    let tileRows = arrangement.tileRows
+    guard
+      let forward = StrassenTileCPU(
+        inputs: inputs, outputs: outputs, tile: tile, rank: rank, rows: tileRows),
+      let backward = StrassenTileCPU(
+        inputs: outputs, outputs: inputs, tile: tile, rank: rank, rows: tileRows)
+    else { return nil }
+    let shape = arrangement.leading + [inputs]
+    let function = CustomFunction(
+      forward: { inputs in
+        [
+          forward(
+            inputs[0], weight: inputs[1], encoder: inputs[2], decoder: inputs[3],
+            bias: inputs.count > 4 ? inputs[4] : nil)
+        ]
+      },
+      backward: { primals, cotangents, _ in
+        let dy = cotangents[0]
+        let x = primals[0].reshaped(shape)
+        let gradients = try vjp(
+          { parameters in
+            [
+              apply(
+                x,
+                [
+                  Name.weight: parameters[0], Name.encoder: parameters[1],
+                  Name.decoder: parameters[2],
+                ]
+              ).reshaped(-1, outputs)
+            ]
+          }, primals: Array(primals[1...3]), cotangents: [dy]
+        ).gradients
+        let dx = backward(
+          dy, weight: primals[1].swappedAxes(1, 2), encoder: primals[3], decoder: primals[2])
+        let all = [dx] + gradients
+        return primals.count > 4 ? all + [sum(dy, axis: 0)] : all
+      })
+    return function([x, weight, encoder, decoder] + [bias].compactMap(\.self))[0]
+  }
+}
