@@ -72,7 +72,8 @@ public struct EncoderPlot: Codable, Sendable {
   static let paper = 24.0 / 64
 
   var chart: Chart {
-    let values = points.map { point -> JSON in
+    // A group of more real products than the classical algorithm has is in the table, not here.
+    let values = points.filter { $0.share <= 1 }.map { point -> JSON in
       [
         "family": .string(point.family), "name": .string(point.name),
         "share": .double(point.share), "error": .double(point.error),
@@ -111,7 +112,7 @@ public struct EncoderPlot: Codable, Sendable {
       "encoding": ["x": x, "y": y, "text": ["field": "text"]],
     ]
     let marks: JSON = [
-      "mark": ["type": "point", "filled": true, "size": 45, "opacity": 0.85, "clip": true],
+      "mark": ["type": "point", "filled": true, "size": 45, "opacity": 0.85],
       "encoding": ["x": x, "y": y, "color": colour, "shape": colour],
     ]
     return Chart(

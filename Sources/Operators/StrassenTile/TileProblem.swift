@@ -269,23 +269,27 @@ struct TileProblem {
   ///
   /// The normal equations have R·t² unknowns:
   /// N[(p, ab), (p', a'b')] = (D Dᵀ)[p, p'] Σ_jll' w[p, j, l] w[p', j, l'] S[(a, l, b), (a', l', b')].
+  /// The sum over l comes first, for it alone meets all of S: R·N·K²·t multiply-adds, where the sums
+  /// over j first would take R²·K²·t².
   func improveEncoder(_ tables: inout StrassenTile.Tables) throws {
     let area = t * t
-    var normal = MLXArray.zeros([rank * rank, area * area])
-    for group in ranges(inputTiles, at: max(1, (1 << 26) / (rank * rank * inputTiles))) {
-      // Σ_j w[p, j, l] w[p', j, l'] as [(p, p'), (l, l')], against S as [(l, l'), (ab, a'b')].
-      let left = tables.weight[0..., 0..., group].transposed(0, 2, 1)
-        .reshaped(rank * group.count, outputTiles)
-      let right = tables.weight.transposed(1, 0, 2).reshaped(outputTiles, rank * inputTiles)
-      let weights = matmul(left, right).reshaped(rank, group.count, rank, inputTiles)
-        .transposed(0, 2, 1, 3).reshaped(rank * rank, group.count * inputTiles)
-      normal = normal + matmul(weights, momentTiles(group))
-      try eval(normal)
+    let moments = momentTiles().reshaped(inputTiles, inputTiles, area * area)
+      .transposed(0, 2, 1).reshaped(inputTiles, area * area * inputTiles)
+    let right = tables.weight.transposed(1, 2, 0).reshaped(outputTiles * inputTiles, rank)
+    let planes = ranges(rank, at: (1 << 26) / (outputTiles * area * area * inputTiles))
+    let sums = try planes.map { group in
+      let left = tables.weight[group].reshaped(group.count * outputTiles, inputTiles)
+      let met = matmul(left, moments)
+        .reshaped(group.count, outputTiles, area * area, inputTiles).transposed(0, 2, 1, 3)
+      let part = matmul(
+        met.reshaped(group.count * area * area, outputTiles * inputTiles), right)
+      try eval(part)
+      return part.reshaped(group.count, area, area, rank)
     }
     let decoding = matmul(tables.decoder, tables.decoder.transposed())
-    normal =
-      (normal.reshaped(rank, rank, area, area) * decoding.reshaped(rank, rank, 1, 1))
-      .transposed(0, 2, 1, 3).reshaped(rank * area, rank * area)
+    let normal =
+      (concatenated(sums).transposed(0, 1, 3, 2) * decoding.reshaped(rank, 1, rank, 1))
+      .reshaped(rank * area, rank * area)
     let gradient = (try pulled(tables) * tables.decoder.reshaped(rank, area, 1)).sum(axis: 1)
     let change = try NormalEquations.solve(
       normal, gradient.reshaped(rank * area, 1))
@@ -303,21 +307,20 @@ struct TileProblem {
     ).reshaped(rank, t * t, t * t)
   }
 
-  /// S of a group of input tiles against all, as [(l, l'), (ab, a'b')].
-  private func momentTiles(_ group: Range<Int>) -> MLXArray {
-    let (n, area) = (group.count, t * t)
+  /// S as [(l, l'), (ab, a'b')].
+  private func momentTiles() -> MLXArray {
+    let (n, area) = (inputTiles, t * t)
     switch moment {
     case .white:
-      let same = MLXArray.eye(inputTiles)[group].reshaped(n * inputTiles, 1)
-      return same * MLXArray.eye(area).reshaped(1, area * area)
+      return MLXArray.eye(n).reshaped(n * n, 1) * MLXArray.eye(area).reshaped(1, area * area)
     case .independent(let h):
-      let tiles = h.reshaped(inputTiles, t, inputTiles, t)[group].transposed(0, 2, 1, 3)
+      let tiles = h.reshaped(n, t, n, t).transposed(0, 2, 1, 3)
       return
-        (tiles.reshaped(n * inputTiles, 1, t, 1, t) * MLXArray.eye(t).reshaped(1, t, 1, t, 1))
-        .reshaped(n * inputTiles, area * area)
+        (tiles.reshaped(n * n, 1, t, 1, t) * MLXArray.eye(t).reshaped(1, t, 1, t, 1))
+        .reshaped(n * n, area * area)
     case .stacked(let s):
-      return s.reshaped(t, inputTiles, t, t, inputTiles, t)[0..., group]
-        .transposed(1, 4, 0, 2, 3, 5).reshaped(n * inputTiles, area * area)
+      return s.reshaped(t, n, t, t, n, t).transposed(1, 4, 0, 2, 3, 5)
+        .reshaped(n * n, area * area)
     }
   }
 }
