@@ -1,0 +1,175 @@
+"""Pairs of factors and single Kronecker-sparse factors on torch tensors, through the device code of Sources/Kernels: what the Swift
+launcher does, and the operators' definitions to hold it against."""
+
+from dataclasses import dataclass, replace
+
+from nvrtc import ELEMENTS, Kernel
+
+SHARED_LIMIT, PAIR_THREADS = 232448, 512
+ACTIVATIONS = {"none": 0, "gelu": 1, "gelu_tanh": 2, "silu": 3}
+
+
+def ceil_div(a, b):
+    return -(-a // b)
+
+
+def round_up(a, b):
+    return ceil_div(a, b) * b
+
+
+@dataclass(frozen=True)
+class PairShape:
+    """m1 input pieces of m0, n0 output pieces of n1, rank numbers for each pair of them (Factors/PairShape.cuh)."""
+
+    m0: int
+    m1: int
+    n0: int
+    n1: int
+    rank: int
+
+    @property
+    def inputs(self):
+        return self.m0 * self.m1
+
+    @property
+    def outputs(self):
+        return self.n0 * self.n1
+
+    @property
+    def multiply_adds(self):
+        return self.rank * self.m1 * self.n0 * (self.m0 + self.n1)
+
+    @property
+    def transposed(self):
+        return PairShape(self.n1, self.n0, self.m1, self.m0, self.rank)
+
+    def draw(self, torch, dtype, seed=0):
+        g = torch.Generator(device="cuda").manual_seed(seed)
+        core0 = torch.randn(self.m1, self.m0, self.n0 * self.rank, device="cuda", generator=g) / self.m0 ** 0.5
+        core1 = torch.randn(self.n0, self.m1 * self.rank, self.n1, device="cuda", generator=g) / (self.m1 * self.rank) ** 0.5
+        return core0.to(dtype), core1.to(dtype)
+
+    def reference(self, x, core0, core1):
+        """[M, m1 m0] -> [M, n0 n1] by two batched products: BlockPair.product of the library, and PyTorch's usual way."""
+        m = x.shape[0]
+        z = x.reshape(m, self.m1, self.m0).transpose(0, 1) @ core0
+        z = z.reshape(self.m1, m, self.n0, self.rank).permute(2, 1, 0, 3).reshape(self.n0, m, self.m1 * self.rank)
+        return (z @ core1).transpose(0, 1).reshape(m, self.outputs)
+
+
+@dataclass(frozen=True)
+class PairPlan:
+    """How a cluster divides a pair: the constants of Factors/PairShape.cuh and Factors/Pair.cu."""
+
+    shape: PairShape
+    cluster: int
+    row_blocks: int
+    stages: int
+    bulk: bool = True
+
+    @property
+    def part_words(self):
+        s = self.shape
+        inner = ceil_div(s.m1, self.cluster) * s.rank
+        words0 = inner * ceil_div(s.n0, 8) * ceil_div(s.m0, 16) * 64
+        run = 4 if s.n1 >= 24 else 2 if s.n1 >= 12 else 1
+        words1 = ceil_div(s.n0, self.cluster) * ceil_div(s.n1, 8 * run) * run * (self.chunks // 2) * 64
+        return words0 + words1
+
+    @property
+    def chunks(self):
+        inner = ceil_div(self.shape.m1, self.cluster) * self.shape.rank
+        return round_up(self.cluster * ceil_div(inner, 8), 2)
+
+    @property
+    def shared(self):
+        s, rows = self.shape, 16 * self.row_blocks
+        z = ceil_div(s.n0, self.cluster) * (self.chunks * rows * 16 + 16)
+        units = ceil_div(s.m1, self.cluster) * round_up(s.m0, 8) // 8
+        x = rows * ((units + 1) // 2 * 32 + 16)
+        return round_up(4 * self.part_words + 2 * z + self.stages * x, 16) + 8 * (2 * self.stages + 5)
+
+    @property
+    def fits(self):
+        return self.shared <= SHARED_LIMIT and self.cluster <= max(self.shape.m1, self.shape.n0)
+
+    def defines(self, **more):
+        s = self.shape
+        return dict(M0=s.m0, M1=s.m1, N0=s.n0, N1=s.n1, RANK=s.rank, CLUSTER=self.cluster, **more)
+
+    def __str__(self):
+        return f"c{self.cluster} r{16 * self.row_blocks} x{self.stages}"
+
+
+def pair_candidates(shape, bulk=True):
+    result = []
+    for cluster in (1, 2, 4, 8, 16):
+        for row_blocks in (1, 2, 3):
+            for stages in (1, 2, 3) if bulk else (1,):
+                plan = PairPlan(shape, cluster, row_blocks, stages, bulk)
+                if plan.fits:
+                    result.append(plan)
+    return result
+
+
+def pair_plan(shape, bulk=True):
+    """The plan by rule, or None where the cores do not fit the shared memory of a cluster."""
+    best = None
+    for plan in pair_candidates(shape, bulk):
+        if plan.cluster == 16:
+            continue
+        key = (min(plan.row_blocks, 2), min(plan.stages, 2), -plan.cluster)
+        if best is None or key > best[0]:
+            best = (key, plan)
+    return best[1] if best else None
+
+
+class Pair:
+    """Kernels and launches of one pair: y = epilogue(x through core 0 and core 1)."""
+
+    def __init__(self, plan, element="bfloat16", activation="none", keep=False, output=True):
+        self.plan, self.shape, self.keep, self.output = plan, plan.shape, keep, output
+        defines = plan.defines(ELEMENT=ELEMENTS[element])
+        tag = "_".join(str(v) for _, v in sorted(defines.items()))
+        self.pack_kernel = Kernel("Factors/PairPack.cu", "pair_pack_" + tag, defines)
+        defines.update(ROW_BLOCKS=plan.row_blocks, X_STAGES=plan.stages, X_BULK=int(plan.bulk), SHARED=plan.shared,
+                       ACTIVATION=ACTIVATIONS[activation], KEEP=int(keep), OUTPUT=int(output))
+        tag = "_".join(str(v) for _, v in sorted(defines.items()))
+        self.kernel = Kernel("Factors/Pair.cu", "pair_" + tag, defines, plan.shared, cluster=plan.cluster)
+        self.resident = None
+
+    def pack(self, torch, core0, core1, transposed=False):
+        """Both cores of the pair, or (transposed) of the pair whose transpose this one is: for the input gradient."""
+        s = self.shape
+        strides0 = [s.m0 * s.n0 * s.rank, s.n0 * s.rank, s.rank, 1]
+        strides1 = [s.m1 * s.rank * s.n1, s.rank * s.n1, s.n1, 1]
+        if transposed:
+            o = s.transposed
+            first, second = core1, core0
+            # Its core 0 is (i = j, p = q, j = i, s) of core1[j][(i, s)][q]; its core 1 is (j = i, i = j, s, q = p) of core0[i][p][(j, s)].
+            strides0 = [o.m1 * o.rank * o.n1, 1, o.rank * o.n1, o.n1]
+            strides1 = [o.m0 * o.n0 * o.rank, o.rank, 1, o.n0 * o.rank]
+        else:
+            first, second = core0, core1
+        words = self.plan.cluster * self.plan.part_words
+        packed = torch.full((words,), -1, device="cuda", dtype=torch.int32)
+        self.pack_kernel(ceil_div(words, 256), 256, first, second, packed, *strides0, *strides1)
+        return packed
+
+    def inner(self, torch, rows, dtype):
+        return torch.full((rows, self.shape.n0, 8 * self.plan.chunks), float("nan"), device="cuda", dtype=dtype)
+
+    def __call__(self, x, packed, y, bias=None, gate=None, residual=None, inner=None):
+        rows = x.shape[0]
+        if self.resident is None:
+            self.resident = self.kernel.resident_clusters(PAIR_THREADS)
+        clusters = max(1, min(self.resident, ceil_div(rows, 16 * self.plan.row_blocks)))
+        target = y if y is not None else x
+        run = 16 if self.shape.n1 >= 24 else 8 if self.shape.n1 >= 12 else 4
+        aligned = target.data_ptr() % run == 0 and target.stride(0) * 2 % run == 0 and self.shape.n1 * 2 % run == 0
+        self.kernel(clusters * self.plan.cluster, PAIR_THREADS, x, packed, inner, y, bias, gate, residual, target.stride(0), aligned, rows,
+                    x.stride(0))
+
+
+def bulk_possible(x, m0):
+    return m0 % 8 == 0 and x.data_ptr() % 16 == 0 and x.stride(0) % 8 == 0
