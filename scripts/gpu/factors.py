@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from nvrtc import ELEMENTS, Kernel
 
-SHARED_LIMIT, PAIR_THREADS = 232448, 512
+SHARED_LIMIT, PAIR_THREADS, CORE_REGISTERS = 232448, 512, 64
 ACTIVATIONS = {"none": 0, "gelu": 1, "gelu_tanh": 2, "silu": 3}
 
 
@@ -68,30 +68,57 @@ class PairPlan:
     bulk: bool = True
 
     @property
-    def part_words(self):
-        s = self.shape
-        inner = ceil_div(s.m1, self.cluster) * s.rank
-        words0 = inner * ceil_div(s.n0, 8) * ceil_div(s.m0, 16) * 64
-        run = 4 if s.n1 >= 24 else 2 if s.n1 >= 12 else 1
-        words1 = ceil_div(s.n0, self.cluster) * ceil_div(s.n1, 8 * run) * run * (self.chunks // 2) * 64
-        return words0 + words1
+    def inner(self):
+        return ceil_div(self.shape.m1, self.cluster) * self.shape.rank
 
     @property
     def chunks(self):
-        inner = ceil_div(self.shape.m1, self.cluster) * self.shape.rank
-        return round_up(self.cluster * ceil_div(inner, 8), 2)
+        return round_up(self.cluster * ceil_div(self.inner, 8), 2)
+
+    @property
+    def output_pieces(self):
+        return ceil_div(self.shape.n0, self.cluster)
+
+    @property
+    def run_tiles(self):
+        return 4 if self.shape.n1 >= 24 else 2 if self.shape.n1 >= 12 else 1
+
+    @property
+    def column_tiles(self):
+        return ceil_div(self.shape.n1, 8 * self.run_tiles) * self.run_tiles
+
+    @property
+    def part_words(self):
+        s = self.shape
+        return 64 * (self.inner * ceil_div(s.n0, 8) * ceil_div(s.m0, 16)
+                     + self.output_pieces * self.column_tiles * (self.chunks // 2))
+
+    @property
+    def part_tiles(self):
+        """Tiles of eight outputs a warp takes at a time: the most whose operands of core 1 fit its registers."""
+        best = None
+        for tiles in (8, 4, 2, 1):
+            turns = ceil_div(self.output_pieces * ceil_div(self.column_tiles, tiles), 8)
+            if tiles % self.run_tiles == 0 and turns * tiles * self.chunks <= CORE_REGISTERS:
+                if best is None or ceil_div(self.column_tiles, tiles) == ceil_div(self.column_tiles, best):
+                    best = tiles
+        return best
 
     @property
     def shared(self):
         s, rows = self.shape, 16 * self.row_blocks
-        z = ceil_div(s.n0, self.cluster) * (self.chunks * rows * 16 + 16)
+        z = self.output_pieces * (self.chunks * rows * 16 + 16)
         units = ceil_div(s.m1, self.cluster) * round_up(s.m0, 8) // 8
         x = rows * ((units + 1) // 2 * 32 + 16)
-        return round_up(4 * self.part_words + 2 * z + self.stages * x, 16) + 8 * (2 * self.stages + 5)
+        return round_up(2 * z + self.stages * x, 16) + 8 * (2 * self.stages + 4)
 
     @property
     def fits(self):
-        return self.shared <= SHARED_LIMIT and self.cluster <= max(self.shape.m1, self.shape.n0)
+        s = self.shape
+        idle = any((self.cluster - 1) * ceil_div(pieces, self.cluster) >= pieces for pieces in (s.m1, s.n0))
+        turns = ceil_div(ceil_div(self.inner, 8) * ceil_div(s.n0, 8), 8)
+        registers = turns * 8 * ceil_div(s.m0, 16) * 2
+        return self.shared <= SHARED_LIMIT and registers <= CORE_REGISTERS and self.part_tiles is not None and not idle
 
     def defines(self, **more):
         s = self.shape
@@ -104,8 +131,8 @@ class PairPlan:
 def pair_candidates(shape, bulk=True):
     result = []
     for cluster in (1, 2, 4, 8, 16):
-        for row_blocks in (1, 2, 3):
-            for stages in (1, 2, 3) if bulk else (1,):
+        for row_blocks in (1, 2, 3, 4):
+            for stages in (1, 2, 3, 4) if bulk else (1,):
                 plan = PairPlan(shape, cluster, row_blocks, stages, bulk)
                 if plan.fits:
                     result.append(plan)
@@ -132,7 +159,7 @@ class Pair:
         defines = plan.defines(ELEMENT=ELEMENTS[element])
         tag = "_".join(str(v) for _, v in sorted(defines.items()))
         self.pack_kernel = Kernel("Factors/PairPack.cu", "pair_pack_" + tag, defines)
-        defines.update(ROW_BLOCKS=plan.row_blocks, X_STAGES=plan.stages, X_BULK=int(plan.bulk), SHARED=plan.shared,
+        defines.update(ROW_BLOCKS=plan.row_blocks, X_STAGES=plan.stages, X_BULK=int(plan.bulk), SHARED=plan.shared, PART_TILES=plan.part_tiles,
                        ACTIVATION=ACTIVATIONS[activation], KEEP=int(keep), OUTPUT=int(output))
         tag = "_".join(str(v) for _, v in sorted(defines.items()))
         self.kernel = Kernel("Factors/Pair.cu", "pair_" + tag, defines, plan.shared, cluster=plan.cluster)
@@ -156,7 +183,7 @@ class Pair:
         self.pack_kernel(ceil_div(words, 256), 256, first, second, packed, *strides0, *strides1)
         return packed
 
-    def inner(self, torch, rows, dtype):
+    def allocate_inner(self, torch, rows, dtype):
         return torch.full((rows, self.shape.n0, 8 * self.plan.chunks), float("nan"), device="cuda", dtype=dtype)
 
     def __call__(self, x, packed, y, bias=None, gate=None, residual=None, inner=None):

@@ -6,6 +6,7 @@ import hashlib
 import os
 import site
 import sys
+import threading
 
 ROOT = os.environ.get("TESSERA_DEVICE_CODE") or os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "../../Sources/Kernels/DeviceCode")
@@ -40,9 +41,10 @@ def cached_cubin(file, name, defines=None, arch="sm_90a"):
     if not os.path.exists(path):
         cubin = compile_cubin(file, name, defines, arch)[0]
         os.makedirs(folder, exist_ok=True)
-        with open(path + ".part", "wb") as f:
+        part = f"{path}.{threading.get_ident()}"
+        with open(part, "wb") as f:
             f.write(cubin)
-        os.replace(path + ".part", path)
+        os.replace(part, path)
     with open(path, "rb") as f:
         return f.read()
 

@@ -1,13 +1,14 @@
 // Pair of factors: y = (x through core 0 and core 1), the intermediate only ever in shared memory. Sizes: PairShape.cuh.
 //
-// A cluster keeps both cores in the shared memory of its blocks, divided by pieces, and lets rows stream through. In one step of
+// A cluster keeps both cores in the registers of its blocks, divided by pieces, and lets rows stream through. In one step of
 // T = 16 * ROW_BLOCKS rows a block multiplies its own slice of x with its part of core 0, hands every other block what that one
 // needs for its output pieces, and multiplies what it has been handed with its part of core 1. So x and y move once, the cores
 // are read once a cluster, and the transposition between the products travels between shared memories.
 //
 // Eight warps do the first product, eight the second; nothing but barriers in shared memory connects them, so loads, both products,
 // the exchange and the stores of different steps overlap. The exchange is asynchronous stores counted in at the receiver: a barrier
-// of the cluster would make every step wait for its stores to device memory.
+// of the cluster would make every step wait for its stores to device memory. The cores are in registers and not in shared memory
+// because operands from there would take more than the 128 bytes a clock that it gives.
 //
 //   x         [rows, m1 * m0], row pitch pitchX elements; read in bulk copies when X_BULK (m0 a multiple of 8, rows of 16 bytes)
 //   packed    both cores, see PairPack.cu
@@ -17,8 +18,7 @@
 // Launch: grid a multiple of the cluster, at most the clusters that are resident together; 512 threads; `sharedBytes` of shared
 // memory. Any number of rows. 16-bit elements, float32 accumulation, z rounded to the element type.
 //
-// Bytes from device memory: rows * (m1 * m0 + n0 * n1) elements and the cores once a cluster. Shared memory per row and block sets
-// the pace at 64 x 64 pieces and clusters of 8: about 100 bytes of operands a clock of the 128 it has.
+// Bytes from device memory: rows * (m1 * m0 + n0 * n1) elements and the cores once a cluster.
 #include "Factors/Epilogue.cuh"
 #include "Factors/Fragments16.cuh"
 #include "Factors/PairShape.cuh"
@@ -37,27 +37,30 @@ constexpr int rowBlocks = TESSERA_ROW_BLOCKS, stepRows = 16 * rowBlocks, stages 
 constexpr bool bulk = TESSERA_X_BULK;
 constexpr int warps = 8, threads = 2 * 32 * warps;  // warps of each product
 
-// Shared memory: cores, two buffers of z, stages of x, barriers.
+// Shared memory: two buffers of z, stages of x, barriers.
 //   z    [output piece][chunk][row][16 bytes], pieces 16 bytes apart beyond their size so that lanes of several pieces meet no bank twice
 //   x    [stage][row][piece][m0 padded to 8], rows an odd multiple of 16 bytes apart, with at least 16 bytes to spare: the last
 //        contraction step of a piece may read 8 elements past it, which meet zeros of core 0
-constexpr int coreBytes = 4 * (words0 + words1);
 constexpr int piecePitchZ = chunks * stepRows * 16 + 16;
 constexpr int bufferBytesZ = outputPieces * piecePitchZ;
 constexpr int paddedM0 = divideUp(m0, 8) * 8;
 constexpr int rowPitchX = (inputPieces * paddedM0 * 2 / 16 + 1) / 2 * 32 + 16;
 constexpr int stageBytesX = stepRows * rowPitchX;
-constexpr int offsetZ = coreBytes, offsetX = offsetZ + 2 * bufferBytesZ, offsetBarriers = (offsetX + stages * stageBytesX + 15) / 16 * 16;
-constexpr int sharedBytes = offsetBarriers + 8 * (2 * stages + 5);
+constexpr int offsetX = 2 * bufferBytesZ, offsetBarriers = (offsetX + stages * stageBytesX + 15) / 16 * 16;
+constexpr int sharedBytes = offsetBarriers + 8 * (2 * stages + 4);
 static_assert(sharedBytes == TESSERA_SHARED, "the launcher's plan and the kernel agree");
+static_assert((clusterSize - 1) * outputPieces < n0, "every block has outputs: one without would never wait for z");
 static_assert(bufferBytesZ % 16 == 0 && rowPitchX >= inputPieces * paddedM0 * 2 + 16, "aligned, and room past the last piece");
 
-// A warp takes tasks of the first product (a chunk, `tilesPerTask` tiles of eight j, all rows) and of the second (a piece j,
-// `tilesPerPiece` tiles of eight q, all rows).
-constexpr int tilesPerTask = rowBlocks <= 2 && columnTiles0 % 2 == 0 && chunksHere * columnTiles0 >= 2 * warps ? 2 : 1;
-constexpr int tasks0 = chunksHere * columnTiles0 / tilesPerTask;
-constexpr int tilesPerPiece = columnTiles1 < 8 ? columnTiles1 : 8;
-constexpr int partsPerPiece = divideUp(columnTiles1, tilesPerPiece);
+// A task of the first product is a chunk and a tile of eight j, one of the second a piece j and up to eight tiles of eight q. The
+// tasks of a warp are fixed, and their operands of the cores stay in its registers.
+constexpr int coreRegisters = 64;
+constexpr int tasks0 = chunksHere * columnTiles0, turns0 = divideUp(tasks0, warps);
+constexpr int tilesPerPart = TESSERA_PART_TILES, partsPerPiece = divideUp(columnTiles1, tilesPerPart);
+constexpr int turns1 = divideUp(outputPieces * partsPerPiece, warps);
+constexpr int senders = tasks0 < warps ? tasks0 : warps;
+static_assert(turns0 * 8 * steps0 * 2 <= coreRegisters && turns1 * tilesPerPart * steps1 * 2 <= coreRegisters, "the cores fit");
+static_assert(tilesPerPart % runTiles == 0, "a part is whole runs");
 
 /// Writes 16 bytes at the same place in block `block` of the cluster, counted in at that block's barrier.
 __device__ __forceinline__ void storeToBlock(u32 address, u32 barrier, int block, uint4 v) {
@@ -77,13 +80,12 @@ struct Block {
   u32 shared;
   int self, lane, warp;
 
-  __device__ __forceinline__ u32 z(int buffer) const { return shared + offsetZ + buffer * bufferBytesZ; }
+  __device__ __forceinline__ u32 z(int buffer) const { return shared + buffer * bufferBytesZ; }
   __device__ __forceinline__ u32 x(int stage) const { return shared + offsetX + stage * stageBytesX; }
   __device__ __forceinline__ u32 full(int stage) const { return shared + offsetBarriers + 8 * stage; }
   __device__ __forceinline__ u32 empty(int stage) const { return full(stages + stage); }
-  __device__ __forceinline__ u32 coresReady() const { return full(2 * stages); }
-  __device__ __forceinline__ u32 fullZ(int buffer) const { return full(2 * stages + 1 + buffer); }
-  __device__ __forceinline__ u32 emptyZ(int buffer) const { return full(2 * stages + 3 + buffer); }
+  __device__ __forceinline__ u32 fullZ(int buffer) const { return full(2 * stages + buffer); }
+  __device__ __forceinline__ u32 emptyZ(int buffer) const { return full(2 * stages + 2 + buffer); }
 
   __device__ __forceinline__ int piecesHere() const { return max(0, min(inputPieces, m1 - self * inputPieces)); }
   __device__ __forceinline__ int outputsHere() const { return max(0, min(outputPieces, n0 - self * outputPieces)); }
@@ -110,114 +112,80 @@ struct Block {
       }
   }
 
-  /// First product of one task: acc[inner index of the chunk][tile][row block].
-  __device__ __forceinline__ void multiply0(float (&acc)[8][tilesPerTask][rowBlocks][4], int task, int stage) const {
-    const int chunk = task / (columnTiles0 / tilesPerTask), tile = task % (columnTiles0 / tilesPerTask) * tilesPerTask;
-    const u32 a = x(stage) + (lane & 15) * rowPitchX + (lane >> 4) * 16;
-    const u32 b = shared + ((chunk * 8 * columnTiles0 + tile) * steps0 * fragmentWords + lane * 2) * 4;
+  /// First product of one task for 16 rows at `rows`: acc[inner index of the chunk].
+  __device__ __forceinline__ void multiply0(float (&acc)[8][4], const u32 (&core)[8][steps0][2], int chunk, u32 rows) const {
+    const u32 a = rows + (lane & 15) * rowPitchX + (lane >> 4) * 16;
 #pragma unroll
     for (int k = 0; k < 8; ++k)
 #pragma unroll
-      for (int n = 0; n < tilesPerTask; ++n)
+      for (int e = 0; e < 4; ++e) acc[k][e] = 0.0f;
 #pragma unroll
-        for (int m = 0; m < rowBlocks; ++m)
-#pragma unroll
-          for (int e = 0; e < 4; ++e) acc[k][n][m][e] = 0.0f;
-#pragma unroll 2
     for (int step = 0; step < steps0; ++step) {
-      u32 rows[rowBlocks][4];
+      u32 values[4];
 #pragma unroll
       for (int k = 0; k < 8; ++k) {
         const int inner = chunk * 8 + k;
         if (innerHere % 8 != 0 && inner >= innerHere) break;
         // Inner indices of one input piece follow each other and share its rows.
-        if (k == 0 || inner % rank == 0)
-#pragma unroll
-          for (int m = 0; m < rowBlocks; ++m)
-            loadMatrices(rows[m], a + m * 16 * rowPitchX + (inner / rank * paddedM0 + step * 16) * 2);
-#pragma unroll
-        for (int n = 0; n < tilesPerTask; ++n) {
-          u32 columns[2];
-          loadPair(columns, b + ((k * columnTiles0 + n) * steps0 + step) * fragmentWords * 4);
-#pragma unroll
-          for (int m = 0; m < rowBlocks; ++m) multiply16(acc[k][n][m], rows[m], columns);
-        }
+        if (k == 0 || inner % rank == 0) loadMatrices(values, a + (inner / rank * paddedM0 + step * 16) * 2);
+        multiply16(acc[k], values, core[k][step]);
       }
     }
   }
 
-  /// Hands a task's results to the blocks that own their output pieces.
-  __device__ __forceinline__ void send(const float (&acc)[8][tilesPerTask][rowBlocks][4], int task, int buffer) const {
-    const int chunk = task / (columnTiles0 / tilesPerTask), tile = task % (columnTiles0 / tilesPerTask) * tilesPerTask;
-    const int g = lane >> 2, q = lane & 3;
+  /// Hands 16 rows of a task to the blocks that own its output pieces.
+  __device__ __forceinline__ void send(const float (&acc)[8][4], int chunk, int tile, int rowBlock, int buffer) const {
 #pragma unroll
-    for (int n = 0; n < tilesPerTask; ++n)
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const int j = (tile + n) * 8 + 2 * q + e;
-        if (n0 % 8 != 0 && j >= n0) continue;
-        const u32 target = z(buffer) + j % outputPieces * piecePitchZ + (self * chunksHere + chunk) * stepRows * 16 + g * 16;
-#pragma unroll
-        for (int m = 0; m < rowBlocks; ++m)
-#pragma unroll
-          for (int h = 0; h < 2; ++h) {
-            u32 word[4];
-#pragma unroll
-            for (int i = 0; i < 4; ++i)
-              word[i] = Element::pack(acc[2 * i][n][m][2 * h + e], acc[2 * i + 1][n][m][2 * h + e]);
-            storeToBlock(target + (m * 16 + h * 8) * 16, fullZ(buffer), j / outputPieces, make_uint4(word[0], word[1], word[2], word[3]));
-          }
-      }
-  }
-
-  /// Second product of one task: acc[row block][tile].
-  __device__ __forceinline__ void multiply1(float (&acc)[rowBlocks][tilesPerPiece][4], int task, int buffer) const {
-    const int piece = task / partsPerPiece, tile = task % partsPerPiece * tilesPerPiece;
-    const u32 a = z(buffer) + piece * piecePitchZ + ((lane >> 4) * stepRows + (lane & 15)) * 16;
-    const u32 b = shared + (words0 + (piece * columnTiles1 + tile) * steps1 * fragmentWords + lane * 2) * 4;
-#pragma unroll
-    for (int m = 0; m < rowBlocks; ++m)
-#pragma unroll
-      for (int n = 0; n < tilesPerPiece; ++n)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) acc[m][n][e] = 0.0f;
-#pragma unroll 2
-    for (int step = 0; step < steps1; ++step) {
-      u32 rows[rowBlocks][4];
-#pragma unroll
-      for (int m = 0; m < rowBlocks; ++m) loadMatrices(rows[m], a + (step * 2 * stepRows + m * 16) * 16);
-#pragma unroll
-      for (int n = 0; n < tilesPerPiece; ++n) {
-        if (columnTiles1 % tilesPerPiece != 0 && tile + n >= columnTiles1) break;
-        u32 columns[2];
-        loadPair(columns, b + (n * steps1 + step) * fragmentWords * 4);
-#pragma unroll
-        for (int m = 0; m < rowBlocks; ++m) multiply16(acc[m][n], rows[m], columns);
-      }
-    }
-  }
-
-  /// Writes the outputs of a task: `count` rows from `firstRow`.
-  __device__ __forceinline__ void finish(
-      const float (&acc)[rowBlocks][tilesPerPiece][4], int task, const Epilogue& epilogue, i64 firstRow, int count) const {
-    const int piece = task / partsPerPiece, tile = task % partsPerPiece * tilesPerPiece;
-    const int j = self * outputPieces + piece;
-#pragma unroll
-    for (int m = 0; m < rowBlocks; ++m)
+    for (int e = 0; e < 2; ++e) {
+      const int j = tile * 8 + 2 * (lane & 3) + e;
+      if (n0 % 8 != 0 && j >= n0) continue;
+      const u32 target = z(buffer) + j % outputPieces * piecePitchZ
+          + ((self * chunksHere + chunk) * stepRows + rowBlock * 16 + (lane >> 2)) * 16;
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
-        const int row = m * 16 + h * 8 + (lane >> 2);
-        if (row >= count) continue;
+        u32 word[4];
 #pragma unroll
-        for (int run = 0; run < tilesPerPiece / runTiles; ++run) {
-          const int column = (tile + run * runTiles) * 8 + (lane & 3) * runLength;
-          if (column >= n1) continue;
-          float values[runLength];
-#pragma unroll
-          for (int i = 0; i < runLength; ++i) values[i] = acc[m][run * runTiles + i / 2][2 * h + i % 2];
-          epilogue.store(firstRow + row, j * n1 + column, j * n1 + n1, values);
-        }
+        for (int i = 0; i < 4; ++i) word[i] = Element::pack(acc[2 * i][2 * h + e], acc[2 * i + 1][2 * h + e]);
+        storeToBlock(target + h * 8 * 16, fullZ(buffer), j / outputPieces, make_uint4(word[0], word[1], word[2], word[3]));
       }
+    }
+  }
+
+  /// Second product of one task for 16 rows: acc[tile].
+  __device__ __forceinline__ void multiply1(
+      float (&acc)[tilesPerPart][4], const u32 (&core)[tilesPerPart][steps1][2], int piece, int rowBlock, int buffer) const {
+    const u32 a = z(buffer) + piece * piecePitchZ + ((lane >> 4) * stepRows + rowBlock * 16 + (lane & 15)) * 16;
+#pragma unroll
+    for (int n = 0; n < tilesPerPart; ++n)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) acc[n][e] = 0.0f;
+#pragma unroll
+    for (int step = 0; step < steps1; ++step) {
+      u32 rows[4];
+      loadMatrices(rows, a + step * 2 * stepRows * 16);
+#pragma unroll
+      for (int n = 0; n < tilesPerPart; ++n) multiply16(acc[n], rows, core[n][step]);
+    }
+  }
+
+  /// Writes the outputs of 16 rows of a task, of which the first `count` exist.
+  __device__ __forceinline__ void finish(
+      const float (&acc)[tilesPerPart][4], int piece, int part, const Epilogue& epilogue, i64 firstRow, int count) const {
+    const int start = (self * outputPieces + piece) * n1;
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const int row = h * 8 + (lane >> 2);
+      if (row >= count) continue;
+#pragma unroll
+      for (int run = 0; run < tilesPerPart / runTiles; ++run) {
+        const int column = (part * tilesPerPart + run * runTiles) * 8 + (lane & 3) * runLength;
+        if (column >= n1) continue;
+        float values[runLength];
+#pragma unroll
+        for (int i = 0; i < runLength; ++i) values[i] = acc[run * runTiles + i / 2][2 * h + i % 2];
+        epilogue.store(firstRow + row, start + column, start + n1, values);
+      }
+    }
   }
 
   /// Writes what this block was handed: z of `count` rows from `firstRow`, in pieces of 16 bytes.
@@ -248,14 +216,31 @@ struct Steps {
   __device__ __forceinline__ int rowsHere(int step) const { return min(stepRows, rows - (int)firstRow(step)); }
 };
 
+/// One operand of a core for this lane, or zeros.
+__device__ __forceinline__ void loadCore(u32 (&fragment)[2], const u32* packed, int index, bool exists, int lane) {
+  const uint2 v = exists ? *(const uint2*)(packed + (i64)index * fragmentWords + 2 * lane) : make_uint2(0, 0);
+  fragment[0] = v.x;
+  fragment[1] = v.y;
+}
+
 /// First product of every step, sent to its owners; warps 0 ..< `warps` of the block.
-__device__ __forceinline__ void runFirst(const Block& block, const Steps& steps, const Storage* x, i64 pitch) {
+__device__ __forceinline__ void runFirst(const Block& block, const Steps& steps, const u32* packed, const Storage* x, i64 pitch) {
   const auto fetch = [&](int step) {
     if (step < steps.count) block.fetch(x + steps.firstRow(step) * pitch, pitch, steps.rowsHere(step), step % stages);
   };
   if (bulk && block.warp == 0)
     for (int step = 0; step < stages; ++step) fetch(step);
-  barrierWait(block.coresReady(), 0);
+  u32 core[turns0][8][steps0][2];
+#pragma unroll
+  for (int turn = 0; turn < turns0; ++turn)
+#pragma unroll
+    for (int k = 0; k < 8; ++k)
+#pragma unroll
+      for (int step = 0; step < steps0; ++step) {
+        const int task = block.warp + turn * warps, inner = task / columnTiles0 * 8 + k;
+        loadCore(core[turn][k][step], packed, (inner * columnTiles0 + task % columnTiles0) * steps0 + step,
+                 task < tasks0 && inner < innerHere, block.lane);
+      }
   for (int step = 0; step < steps.count; ++step) {
     const int stage = step % stages, buffer = step & 1;
     if constexpr (bulk) {
@@ -265,18 +250,20 @@ __device__ __forceinline__ void runFirst(const Block& block, const Steps& steps,
       block.gather(x + steps.firstRow(step) * pitch, pitch, steps.rowsHere(step));
       asm volatile("bar.sync 1, %0;" ::"n"(32 * warps) : "memory");
     }
-    const auto awaitBuffer = [&] {
-      if (step >= 2) barrierWait(block.emptyZ(buffer), (step / 2 - 1) & 1);
-    };
-    for (int task = block.warp; task < tasks0; task += warps) {
-      float acc[8][tilesPerTask][rowBlocks][4];
-      block.multiply0(acc, task, stage);
-      if (task == block.warp) awaitBuffer();
-      block.send(acc, task, buffer);
+#pragma unroll
+    for (int turn = 0; turn < turns0; ++turn) {
+      const int task = block.warp + turn * warps, chunk = task / columnTiles0;
+      if (task >= tasks0) break;
+#pragma unroll 1
+      for (int rowBlock = 0; rowBlock < rowBlocks; ++rowBlock) {
+        float acc[8][4];
+        block.multiply0(acc, core[turn], chunk, block.x(stage) + rowBlock * 16 * rowPitchX);
+        if (turn == 0 && rowBlock == 0 && step >= 2) barrierWait(block.emptyZ(buffer), (step / 2 - 1) & 1);
+        block.send(acc, chunk, task % columnTiles0, rowBlock, buffer);
+      }
     }
-    if (block.warp >= tasks0) awaitBuffer();
     __syncwarp();
-    if (clusterSize == 1 && block.lane == 0) barrierArrive(block.fullZ(buffer));
+    if (clusterSize == 1 && block.warp < senders && block.lane == 0) barrierArrive(block.fullZ(buffer));
     if constexpr (bulk) {
       if (block.lane == 0) barrierArrive(block.empty(stage));
       if (block.warp == 0) {
@@ -288,30 +275,49 @@ __device__ __forceinline__ void runFirst(const Block& block, const Steps& steps,
 }
 
 /// Second product of every step, and its outputs; the other warps, numbered from 0.
-__device__ __forceinline__ void runSecond(const Block& block, const Steps& steps, Storage* inner, const Epilogue& epilogue) {
+__device__ __forceinline__ void runSecond(
+    const Block& block, const Steps& steps, const u32* packed, Storage* inner, const Epilogue& epilogue) {
   const bool counting = clusterSize > 1 && block.warp == 0 && block.lane == 0;
   if (counting)
     for (int buffer = 0; buffer < 2; ++buffer) barrierExpect(block.fullZ(buffer), block.bytesZ());
-  barrierWait(block.coresReady(), 0);
+  const int tasks = block.outputsHere() * partsPerPiece;
+#if TESSERA_OUTPUT
+  u32 core[turns1][tilesPerPart][steps1][2];
+#pragma unroll
+  for (int turn = 0; turn < turns1; ++turn)
+#pragma unroll
+    for (int n = 0; n < tilesPerPart; ++n)
+#pragma unroll
+      for (int step = 0; step < steps1; ++step) {
+        const int task = block.warp + turn * warps, tile = task % partsPerPiece * tilesPerPart + n;
+        loadCore(core[turn][n][step], packed, (task / partsPerPiece * columnTiles1 + tile) * steps1 + step,
+                 task < tasks && tile < columnTiles1, block.lane);
+      }
+#endif
   for (int step = 0; step < steps.count; ++step) {
     const int buffer = step & 1;
     barrierWait(block.fullZ(buffer), step / 2 & 1);
     if (counting) barrierExpect(block.fullZ(buffer), block.bytesZ());
-    const auto release = [&] {
-      __syncwarp();
-      if (block.lane < clusterSize) barrierArriveRemote(block.emptyZ(buffer), block.lane);
-    };
+    const i64 firstRow = steps.firstRow(step);
+    const int count = steps.rowsHere(step);
 #if TESSERA_KEEP
-    block.keep(inner, buffer, steps.firstRow(step), steps.rowsHere(step));
+    block.keep(inner, buffer, firstRow, count);
 #endif
-    const int tasks = TESSERA_OUTPUT ? block.outputsHere() * partsPerPiece : 0;
-    if (block.warp >= tasks) release();
-    for (int task = block.warp; task < tasks; task += warps) {
-      float acc[rowBlocks][tilesPerPiece][4];
-      block.multiply1(acc, task, buffer);
-      if (task + warps >= tasks) release();
-      block.finish(acc, task, epilogue, steps.firstRow(step), steps.rowsHere(step));
+#if TESSERA_OUTPUT
+#pragma unroll
+    for (int turn = 0; turn < turns1; ++turn) {
+      const int task = block.warp + turn * warps;
+      if (task >= tasks) break;
+#pragma unroll 1
+      for (int rowBlock = 0; rowBlock < rowBlocks; ++rowBlock) {
+        float acc[tilesPerPart][4];
+        block.multiply1(acc, core[turn], task / partsPerPiece, rowBlock, buffer);
+        block.finish(acc, task / partsPerPiece, task % partsPerPiece, epilogue, firstRow + rowBlock * 16, count - rowBlock * 16);
+      }
     }
+#endif
+    __syncwarp();
+    if (block.lane < clusterSize) barrierArriveRemote(block.emptyZ(buffer), block.lane);
   }
 }
 
@@ -329,25 +335,20 @@ extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__
       barrierInit(block.empty(stage), warps);
     }
     for (int buffer = 0; buffer < 2; ++buffer) {
-      barrierInit(block.fullZ(buffer), clusterSize > 1 ? 1 : warps);
+      barrierInit(block.fullZ(buffer), clusterSize > 1 ? 1 : senders);
       barrierInit(block.emptyZ(buffer), clusterSize * warps);
     }
-    barrierInit(block.coresReady(), 1);
     fenceBarrierInit();
-    barrierExpect(block.coresReady(), coreBytes);
-    constexpr int piece = 16384;
-    for (int offset = 0; offset < coreBytes; offset += piece)
-      bulkCopy(block.shared + offset, packed + ((i64)block.self * coreBytes + offset) / 4, min(piece, coreBytes - offset),
-               block.coresReady());
   }
   // What is never written, padding of pieces and chunks, must not be NaN.
-  for (int i = offsetZ / 16 + threadIdx.x; i < offsetBarriers / 16; i += threads) ((uint4*)memory)[i] = make_uint4(0, 0, 0, 0);
+  for (int i = threadIdx.x; i < offsetBarriers / 16; i += threads) ((uint4*)memory)[i] = make_uint4(0, 0, 0, 0);
   fenceAsync();
   // No block may be written to before its memory is zero and its barriers stand, nor end before the last arrives there.
   clusterSync();
+  const u32* part = packed + (i64)block.self * (words0 + words1);
   if (warp < warps)
-    runFirst(block, steps, x, pitchX);
+    runFirst(block, steps, part, x, pitchX);
   else
-    runSecond(block, steps, inner, EPILOGUE_ARGUMENT);
+    runSecond(block, steps, part + words0, inner, EPILOGUE_ARGUMENT);
   clusterSync();
 }
