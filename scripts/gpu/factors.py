@@ -65,6 +65,7 @@ class PairPlan:
     cluster: int
     row_blocks: int
     stages: int
+    buffers: int
     bulk: bool = True
 
     @property
@@ -110,7 +111,7 @@ class PairPlan:
         z = self.output_pieces * (self.chunks * rows * 16 + 16)
         units = ceil_div(s.m1, self.cluster) * round_up(s.m0, 8) // 8
         x = rows * ((units + 1) // 2 * 32 + 16)
-        return round_up(2 * z + self.stages * x, 16) + 8 * (2 * self.stages + 4)
+        return round_up(self.buffers * z + self.stages * x, 16) + 16 * (self.stages + self.buffers)
 
     @property
     def fits(self):
@@ -125,30 +126,26 @@ class PairPlan:
         return dict(M0=s.m0, M1=s.m1, N0=s.n0, N1=s.n1, RANK=s.rank, CLUSTER=self.cluster, **more)
 
     def __str__(self):
-        return f"c{self.cluster} r{16 * self.row_blocks} x{self.stages}"
+        return f"c{self.cluster} r{16 * self.row_blocks} x{self.stages} z{self.buffers}"
 
 
 def pair_candidates(shape, bulk=True):
     result = []
     for cluster in (1, 2, 4, 8, 16):
-        for row_blocks in (1, 2, 3, 4):
-            for stages in (1, 2, 3, 4) if bulk else (1,):
-                plan = PairPlan(shape, cluster, row_blocks, stages, bulk)
-                if plan.fits:
-                    result.append(plan)
+        for row_blocks in (1, 2):
+            for stages in (2, 3, 4) if bulk else (1,):
+                for buffers in (2, 3, 4):
+                    plan = PairPlan(shape, cluster, row_blocks, stages, buffers, bulk)
+                    if plan.fits:
+                        result.append(plan)
     return result
 
 
-def pair_plan(shape, bulk=True):
-    """The plan by rule, or None where the cores do not fit the shared memory of a cluster."""
-    best = None
-    for plan in pair_candidates(shape, bulk):
-        if plan.cluster == 16:
-            continue
-        key = (min(plan.row_blocks, 2), min(plan.stages, 2), -plan.cluster)
-        if best is None or key > best[0]:
-            best = (key, plan)
-    return best[1] if best else None
+def pair_plan(shape, bulk=True, cluster=None):
+    """The plan by rule, or None where the cores do not fit the registers of a portable cluster: the smallest cluster that holds
+    them, 16 rows a step, then as many buffers as there is room for."""
+    plans = [p for p in pair_candidates(shape, bulk) if p.cluster <= 8 and cluster in (None, p.cluster)]
+    return max(plans, key=lambda p: (-p.cluster, -p.row_blocks, min(p.stages, 3), p.buffers, -p.stages), default=None)
 
 
 class Pair:
@@ -159,7 +156,7 @@ class Pair:
         defines = plan.defines(ELEMENT=ELEMENTS[element])
         tag = "_".join(str(v) for _, v in sorted(defines.items()))
         self.pack_kernel = Kernel("Factors/PairPack.cu", "pair_pack_" + tag, defines)
-        defines.update(ROW_BLOCKS=plan.row_blocks, X_STAGES=plan.stages, X_BULK=int(plan.bulk), SHARED=plan.shared, PART_TILES=plan.part_tiles,
+        defines.update(ROW_BLOCKS=plan.row_blocks, X_STAGES=plan.stages, Z_BUFFERS=plan.buffers, X_BULK=int(plan.bulk), SHARED=plan.shared, PART_TILES=plan.part_tiles,
                        ACTIVATION=ACTIVATIONS[activation], KEEP=int(keep), OUTPUT=int(output))
         tag = "_".join(str(v) for _, v in sorted(defines.items()))
         self.kernel = Kernel("Factors/Pair.cu", "pair_" + tag, defines, plan.shared, cluster=plan.cluster)
@@ -200,3 +197,60 @@ class Pair:
 
 def bulk_possible(x, m0):
     return m0 % 8 == 0 and x.data_ptr() % 16 == 0 and x.stride(0) % 8 == 0
+
+
+class BlockGradient:
+    """gradient[group, p, q] = sum over rows of a[row, (group, p)] b[row, (group, q)], in a fixed order."""
+
+    SHARED = 3 * 2 * 64 * 144
+
+    def __init__(self, element="bfloat16"):
+        defines = dict(ELEMENT=ELEMENTS[element])
+        self.kernel = Kernel("Factors/BlockGradient.cu", f"block_gradient_{ELEMENTS[element]}", defines, self.SHARED)
+        self.sums = Kernel("Factors/BlockGradient.cu", f"block_gradient_sum_{ELEMENTS[element]}",
+                           dict(defines, SUM=1, FLOAT_GRADIENT=0))
+
+    @staticmethod
+    def splits(rows, groups, p, q, sms=132):
+        tiles = groups * ceil_div(p, 64) * ceil_div(q, 64)
+        return max(1, min(ceil_div(rows, 256), ceil_div(4 * sms, tiles), (1 << 26) // (groups * p * q) + 1))
+
+    def __call__(self, torch, a, b, groups, p, q, out, inner=1, outer_a=0, stride_a=1, outer_b=0, stride_b=1, padding=None):
+        """`padding`: (numbers, numbers with padding) of a block of the inner index, for p and for q."""
+        rows = a.shape[0]
+        splits = self.splits(rows, groups, p, q)
+        partials = torch.empty(splits, groups, p, q, device="cuda", dtype=torch.float32)
+        tiles = ceil_div(p, 64) * ceil_div(q, 64)
+        self.kernel((splits, tiles, groups), 128, a, b, partials, rows, p, q, inner, a.stride(0), outer_a, stride_a, b.stride(0),
+                    outer_b, stride_b)
+        out_p, out_q = out.shape[1:]
+        (block_p, padded_p), (block_q, padded_q) = padding or ((out_p, out_p), (out_q, out_q))
+        self.sums(ceil_div(out.numel(), 256), 256, partials, out, splits, groups, p, q, out_p, out_q, block_p, padded_p, block_q,
+                  padded_q)
+
+
+class PairBackward:
+    """Gradients of a pair: x saved, z recomputed; dx by the transposed pair, which leaves dz as its own intermediate."""
+
+    def __init__(self, plan, transposed_plan, element="bfloat16"):
+        self.plan, self.transposed_plan = plan, transposed_plan
+        self.input = Pair(transposed_plan, element, keep=True)
+        self.inner = Pair(plan, element, keep=True, output=False)
+        self.gradient = BlockGradient(element)
+
+    def pack(self, torch, core0, core1):
+        return self.inner.pack(torch, core0, core1), self.input.pack(torch, core0, core1, transposed=True)
+
+    def allocate(self, torch, rows, dtype):
+        return self.inner.allocate_inner(torch, rows, dtype), self.input.allocate_inner(torch, rows, dtype)
+
+    def __call__(self, torch, x, dy, packed, packed_transposed, z, dz, dx, dcore0, dcore1):
+        s, plan, back = self.plan.shape, self.plan, self.transposed_plan
+        rows = x.shape[0]
+        self.input(dy, packed_transposed, dx, inner=dz)
+        self.inner(x, packed, None, inner=z)
+        wide, wide_back = 8 * plan.chunks, 8 * back.chunks
+        self.gradient(torch, x, dz.view(rows, -1), s.m1, s.m0, wide_back, dcore0, outer_a=s.m0, outer_b=wide_back,
+                      padding=((s.m0, s.m0), (back.inner, 8 * ceil_div(back.inner, 8))))
+        self.gradient(torch, z.view(rows, -1), dy, s.n0, wide, s.n1, dcore1, outer_a=wide, outer_b=s.n1,
+                      padding=((plan.inner, 8 * ceil_div(plan.inner, 8)), (s.n1, s.n1)))

@@ -33,11 +33,11 @@
 #define TESSERA_OUTPUT 1
 #endif
 
-constexpr int rowBlocks = TESSERA_ROW_BLOCKS, stepRows = 16 * rowBlocks, stages = TESSERA_X_STAGES;
+constexpr int rowBlocks = TESSERA_ROW_BLOCKS, stepRows = 16 * rowBlocks, stages = TESSERA_X_STAGES, buffers = TESSERA_Z_BUFFERS;
 constexpr bool bulk = TESSERA_X_BULK;
 constexpr int warps = 8, threads = 2 * 32 * warps;  // warps of each product
 
-// Shared memory: two buffers of z, stages of x, barriers.
+// Shared memory: buffers of z, stages of x, barriers.
 //   z    [output piece][chunk][row][16 bytes], pieces 16 bytes apart beyond their size so that lanes of several pieces meet no bank twice
 //   x    [stage][row][piece][m0 padded to 8], rows an odd multiple of 16 bytes apart, with at least 16 bytes to spare: the last
 //        contraction step of a piece may read 8 elements past it, which meet zeros of core 0
@@ -46,8 +46,8 @@ constexpr int bufferBytesZ = outputPieces * piecePitchZ;
 constexpr int paddedM0 = divideUp(m0, 8) * 8;
 constexpr int rowPitchX = (inputPieces * paddedM0 * 2 / 16 + 1) / 2 * 32 + 16;
 constexpr int stageBytesX = stepRows * rowPitchX;
-constexpr int offsetX = 2 * bufferBytesZ, offsetBarriers = (offsetX + stages * stageBytesX + 15) / 16 * 16;
-constexpr int sharedBytes = offsetBarriers + 8 * (2 * stages + 4);
+constexpr int offsetX = buffers * bufferBytesZ, offsetBarriers = (offsetX + stages * stageBytesX + 15) / 16 * 16;
+constexpr int sharedBytes = offsetBarriers + 16 * (stages + buffers);
 static_assert(sharedBytes == TESSERA_SHARED, "the launcher's plan and the kernel agree");
 static_assert((clusterSize - 1) * outputPieces < n0, "every block has outputs: one without would never wait for z");
 static_assert(bufferBytesZ % 16 == 0 && rowPitchX >= inputPieces * paddedM0 * 2 + 16, "aligned, and room past the last piece");
@@ -85,7 +85,7 @@ struct Block {
   __device__ __forceinline__ u32 full(int stage) const { return shared + offsetBarriers + 8 * stage; }
   __device__ __forceinline__ u32 empty(int stage) const { return full(stages + stage); }
   __device__ __forceinline__ u32 fullZ(int buffer) const { return full(2 * stages + buffer); }
-  __device__ __forceinline__ u32 emptyZ(int buffer) const { return full(2 * stages + 2 + buffer); }
+  __device__ __forceinline__ u32 emptyZ(int buffer) const { return full(2 * stages + buffers + buffer); }
 
   __device__ __forceinline__ int piecesHere() const { return max(0, min(inputPieces, m1 - self * inputPieces)); }
   __device__ __forceinline__ int outputsHere() const { return max(0, min(outputPieces, n0 - self * outputPieces)); }
@@ -242,7 +242,7 @@ __device__ __forceinline__ void runFirst(const Block& block, const Steps& steps,
                  task < tasks0 && inner < innerHere, block.lane);
       }
   for (int step = 0; step < steps.count; ++step) {
-    const int stage = step % stages, buffer = step & 1;
+    const int stage = step % stages, buffer = step % buffers;
     if constexpr (bulk) {
       barrierWait(block.full(stage), step / stages & 1);
     } else {
@@ -258,7 +258,7 @@ __device__ __forceinline__ void runFirst(const Block& block, const Steps& steps,
       for (int rowBlock = 0; rowBlock < rowBlocks; ++rowBlock) {
         float acc[8][4];
         block.multiply0(acc, core[turn], chunk, block.x(stage) + rowBlock * 16 * rowPitchX);
-        if (turn == 0 && rowBlock == 0 && step >= 2) barrierWait(block.emptyZ(buffer), (step / 2 - 1) & 1);
+        if (turn == 0 && rowBlock == 0 && step >= buffers) barrierWait(block.emptyZ(buffer), (step / buffers - 1) & 1);
         block.send(acc, chunk, task % columnTiles0, rowBlock, buffer);
       }
     }
@@ -279,7 +279,7 @@ __device__ __forceinline__ void runSecond(
     const Block& block, const Steps& steps, const u32* packed, Storage* inner, const Epilogue& epilogue) {
   const bool counting = clusterSize > 1 && block.warp == 0 && block.lane == 0;
   if (counting)
-    for (int buffer = 0; buffer < 2; ++buffer) barrierExpect(block.fullZ(buffer), block.bytesZ());
+    for (int buffer = 0; buffer < buffers; ++buffer) barrierExpect(block.fullZ(buffer), block.bytesZ());
   const int tasks = block.outputsHere() * partsPerPiece;
 #if TESSERA_OUTPUT
   u32 core[turns1][tilesPerPart][steps1][2];
@@ -295,11 +295,15 @@ __device__ __forceinline__ void runSecond(
       }
 #endif
   for (int step = 0; step < steps.count; ++step) {
-    const int buffer = step & 1;
-    barrierWait(block.fullZ(buffer), step / 2 & 1);
+    const int buffer = step % buffers;
+    barrierWait(block.fullZ(buffer), step / buffers & 1);
     if (counting) barrierExpect(block.fullZ(buffer), block.bytesZ());
     const i64 firstRow = steps.firstRow(step);
     const int count = steps.rowsHere(step);
+    const auto release = [&] {
+      __syncwarp();
+      if (block.lane < clusterSize) barrierArriveRemote(block.emptyZ(buffer), block.lane);
+    };
 #if TESSERA_KEEP
     block.keep(inner, buffer, firstRow, count);
 #endif
@@ -312,12 +316,14 @@ __device__ __forceinline__ void runSecond(
       for (int rowBlock = 0; rowBlock < rowBlocks; ++rowBlock) {
         float acc[tilesPerPart][4];
         block.multiply1(acc, core[turn], task / partsPerPiece, rowBlock, buffer);
+        if (task + warps >= tasks && rowBlock == rowBlocks - 1) release();
         block.finish(acc, task / partsPerPiece, task % partsPerPiece, epilogue, firstRow + rowBlock * 16, count - rowBlock * 16);
       }
     }
+    if (block.warp >= tasks) release();
+#else
+    release();
 #endif
-    __syncwarp();
-    if (block.lane < clusterSize) barrierArriveRemote(block.emptyZ(buffer), block.lane);
   }
 }
 
@@ -334,7 +340,7 @@ extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__
       barrierInit(block.full(stage), 1);
       barrierInit(block.empty(stage), warps);
     }
-    for (int buffer = 0; buffer < 2; ++buffer) {
+    for (int buffer = 0; buffer < buffers; ++buffer) {
       barrierInit(block.fullZ(buffer), clusterSize > 1 ? 1 : senders);
       barrierInit(block.emptyZ(buffer), clusterSize * warps);
     }
