@@ -254,3 +254,193 @@ class PairBackward:
                       padding=((s.m0, s.m0), (back.inner, 8 * ceil_div(back.inner, 8))))
         self.gradient(torch, z.view(rows, -1), dy, s.n0, wide, s.n1, dcore1, outer_a=wide, outer_b=s.n1,
                       padding=((plan.inner, 8 * ceil_div(plan.inner, 8)), (s.n1, s.n1)))
+
+
+@dataclass(frozen=True)
+class KroneckerPlan:
+    """How a grid divides a factor (a, b, c, d): the constants of Factors/KroneckerShape.cuh and Factors/Kronecker.cu."""
+
+    pattern: tuple
+    slice: int
+    part: int
+    width: int
+    tiles: int
+    row_blocks: int
+    tile_rows: int
+    chunk_steps: int
+    stages: int
+    aligned: bool = True
+
+    @property
+    def slices(self):
+        return ceil_div(self.pattern[3], self.slice)
+
+    @property
+    def parts(self):
+        return ceil_div(self.pattern[1], self.part)
+
+    @property
+    def steps(self):
+        return ceil_div(self.pattern[2], 16)
+
+    @property
+    def part_words(self):
+        return 64 * self.slice * (self.part // 8) * self.steps
+
+    @property
+    def pitch(self):
+        return row_pitch(self.slice, self.width, self.chunk_steps)
+
+    @property
+    def shared(self):
+        return 4 * self.part_words + self.stages * self.tile_rows * self.pitch
+
+    @property
+    def units(self):
+        return self.tile_rows // (16 * self.row_blocks) * (self.slice // self.width) * (self.part // 8 // self.tiles)
+
+    def splits(self, rows):
+        """Blocks along the rows: whole waves of the multiprocessors, and not so many that loading the weights shows."""
+        c = self.pattern[2]
+        combos = self.parts * self.slices * self.pattern[0]
+        slots = SMS * (2 if self.shared <= 113000 else 1)
+        row_tiles = ceil_div(rows, self.tile_rows)
+        best = None
+        for z in range(1, min(row_tiles, 4 * slots) + 1):
+            waves = ceil_div(combos * z, slots)
+            tiles = ceil_div(row_tiles, z)
+            cost = waves * (tiles * self.tile_rows * (self.slice * c * 2 + self.slice * self.part * 2) + 4 * self.part_words + 60000)
+            if best is None or cost < best[0]:
+                best = (cost, z)
+        return best[1]
+
+    def times(self, rows):
+        """Seconds by what could bound it: device memory, L2, shared memory, matrix units; and the share of warps with work."""
+        a, b, c, d = self.pattern
+        segment = 2 * self.slice if self.slice < d else 2 * c * d
+        run = 4 * self.tiles * self.width if d == self.width else 2 * self.width
+        products = ceil_div(rows, 16) * a * self.slices * self.slice * self.steps * self.parts * self.part // 8
+        x_bytes = rows * a * c * d * 2
+        memory = (x_bytes + rows * a * b * d * 2) / 4.25e12
+        l2 = (x_bytes * self.parts * max(1, 32 / segment) + rows * a * b * d * 2 * max(1, 32 / run)) / 5.0e12
+        shared = (products * (512 / self.tiles + 256 / self.row_blocks) + 2 * x_bytes * self.parts) / 28e12
+        matrix = products * 2 / (SMS * 1.7e9)
+        busy = self.units / round_up(self.units, 8)
+        combos = self.parts * self.slices * a * self.splits(rows)
+        slots = SMS * (2 if self.shared <= 113000 else 1)
+        return memory, l2, shared / busy, matrix / busy, combos / round_up(combos, slots)
+
+    def cost(self, rows):
+        *times, full = self.times(rows)
+        flight = min(1.0, (self.stages - 1) * self.tile_rows * self.pitch * (2 if self.shared <= 113000 else 1) / 30000)
+        return (max(times) + 0.3 * (sum(times) - max(times))) / max(full, 0.3) / flight ** 0.5
+
+    def defines(self, **more):
+        a, b, c, d = self.pattern
+        return dict(A=a, B=b, C=c, D=d, SLICE=self.slice, PART=self.part, WIDTH=self.width, TILES=self.tiles, **more)
+
+    def __str__(self):
+        return f"l{self.slice}/{self.width} j{self.part}/{8 * self.tiles} rows {self.tile_rows}/{16 * self.row_blocks} k{16 * self.chunk_steps} x{self.stages}"
+
+
+SMS = 132
+_pitches = {}
+
+
+def row_pitch(slice, width, steps):
+    """Bytes between rows in shared memory: the fewest for which the lanes of one access share no bank, if there is such a pitch."""
+    key = slice, width, steps
+    if key not in _pitches:
+        least = steps * 32 * slice
+        lanes = {8: 8, 4: 16}.get(width, 32)
+        best = None
+        for pad in range(0, 128, 16):
+            pitch = least + pad
+            if slice == 1:
+                conflicts = 0 if pitch // 16 % 2 else 1
+            else:
+                words = [((lane // 4) * pitch + (lane % 4) * slice * 2 + 4 * w) // 4 % 32
+                         for lane in range(lanes) for w in range(max(1, width // 2))]
+                conflicts = max(words.count(v) for v in set(words)) if width > 1 else 0
+            if best is None or conflicts < best[0]:
+                best = (conflicts, pitch)
+        _pitches[key] = best[1]
+    return _pitches[key]
+
+
+def kronecker_candidates(pattern, aligned=True):
+    a, b, c, d = pattern
+    slices = [d] if d <= 16 else []
+    slices += [s for s in (1, 2, 4, 8, 16, 24, 32) if s < d and (not aligned or (s % 8 == 0 and d % s == 0))]
+    result = []
+    for slice in slices or [1]:
+        width = next(w for w in (8, 4, 2, 1) if slice % w == 0)
+        for row_blocks in (1, 2, 4):
+            for tiles in (1, 2, 3, 4, 6, 8):
+                if width * tiles * row_blocks > 32 or width * row_blocks > 8:
+                    continue
+                most = ceil_div(b, 8 * tiles)
+                for number in sorted({ceil_div(most, p) for p in range(1, most + 1)}):
+                    part = 8 * tiles * number
+                    units = slice // width * number
+                    if units > 8:
+                        continue
+                    tile_rows = 16 * row_blocks * (8 // units)
+                    steps = ceil_div(c, 16)
+                    for chunk_steps in sorted({ceil_div(steps, n) for n in (1, 2, 3, 4, 6, 8, 12, 16)}):
+                        for stages in (2, 3, 4):
+                            plan = KroneckerPlan(pattern, slice, part, width, tiles, row_blocks, tile_rows, chunk_steps, stages, aligned)
+                            if plan.shared > SHARED_LIMIT:
+                                break
+                            result.append(plan)
+    return result
+
+
+def kronecker_plans(pattern, rows, aligned=True):
+    return sorted(kronecker_candidates(pattern, aligned), key=lambda p: p.cost(rows))
+
+
+class Kronecker:
+    """Kernels and launches of one factor, batch first."""
+
+    def __init__(self, plan, element="bfloat16", activation="none"):
+        self.plan = plan
+        defines = plan.defines(ELEMENT=ELEMENTS[element])
+        tag = "_".join(str(v) for _, v in sorted(defines.items()))
+        self.pack_kernel = Kernel("Factors/KroneckerPack.cu", "kronecker_pack_" + tag, defines)
+        defines.update(ROW_BLOCKS=plan.row_blocks, TILE_ROWS=plan.tile_rows, CHUNK_STEPS=plan.chunk_steps, STAGES=plan.stages, X_PITCH=plan.pitch,
+                       X_ALIGNED=int(plan.aligned), SHARED=plan.shared, ACTIVATION=ACTIVATIONS[activation])
+        tag = "_".join(str(v) for _, v in sorted(defines.items()))
+        self.kernel = Kernel("Factors/Kronecker.cu", "kronecker_" + tag, defines, plan.shared)
+
+    def pack(self, torch, w, transposed=False):
+        """Weights [a, b, c, d] of the factor, or (transposed) of the one whose transpose this is: for the input gradient."""
+        plan = self.plan
+        a, b, c, d = plan.pattern
+        words = a * plan.slices * plan.parts * plan.part_words
+        packed = torch.full((words,), -1, device="cuda", dtype=torch.int32)
+        strides = [b * c * d, d, b * d, 1] if transposed else [b * c * d, c * d, d, 1]
+        self.pack_kernel(ceil_div(words, 256), 256, w, packed, *strides)
+        return packed
+
+    def __call__(self, x, packed, y, bias=None, gate=None, residual=None):
+        plan, rows = self.plan, x.shape[0]
+        a, b, c, d = plan.pattern
+        aligned = y.data_ptr() % 16 == 0 and y.stride(0) % 8 == 0 and b * d % 8 == 0 and (d == plan.width or d % plan.width == 0)
+        self.kernel((plan.parts * plan.slices, a, plan.splits(rows)), 256, x, packed, y, bias, gate, residual, y.stride(0), aligned,
+                    rows, x.stride(0))
+
+
+def kronecker_aligned(x, pattern):
+    """Whole segments of 16 bytes, so that rows may be copied by 16 bytes."""
+    a, b, c, d = pattern
+    return x.data_ptr() % 16 == 0 and x.stride(0) % 8 == 0 and (d % 8 == 0 or (d <= 16 and c * d % 8 == 0))
+
+
+def kronecker_reference(x, w):
+    """[M, a c d] and [a, b, c, d] -> [M, a b d]: a permutation, a batched product, a permutation."""
+    a, b, c, d = w.shape
+    m = x.shape[0]
+    left = x.view(m, a, c, d).permute(1, 3, 0, 2).reshape(a * d, m, c)
+    right = w.permute(0, 3, 2, 1).reshape(a * d, c, b)
+    return (left @ right).view(a, d, m, b).permute(2, 0, 3, 1).reshape(m, a * b * d)

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from factors import Pair, PairShape, pair_candidates
+from timing import median_ms
 
 parser = argparse.ArgumentParser()
 parser.add_argument("out")
@@ -18,28 +19,6 @@ parser.add_argument("--shapes", default="64x64x64x64x1,32x64x32x64x1,32x32x32x32
                     "32x64x32x64x2,64x16x16x64x4,1024x1x1x1024x64")
 parser.add_argument("--rows", type=int, default=25088)
 options = parser.parse_args()
-
-
-def median_ms(run, sets=1, repeats=10):
-    """Median of replays of a graph that goes through all sets of buffers."""
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):
-        for i in range(sets):
-            run(i)
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=stream):
-            for i in range(sets):
-                run(i)
-    times = []
-    for _ in range(repeats + 3):
-        a, b = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        a.record()
-        graph.replay()
-        b.record()
-        times.append((a, b))
-    torch.cuda.synchronize()
-    return sorted(a.elapsed_time(b) for a, b in times[3:])[repeats // 2] / sets
 
 
 def main():
@@ -95,4 +74,5 @@ def main():
         del x, y, xs, ys
 
 
-main()
+if __name__ == "__main__":
+    main()

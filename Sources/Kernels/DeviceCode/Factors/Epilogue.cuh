@@ -28,7 +28,7 @@ struct Epilogue {
           if (residual != nullptr) v[i] += storageValue(residual[offset + i]);
         }
     }
-    if (aligned && column + length <= end) {
+    if (length * Element::bytes >= 4 && aligned && column + length <= end) {
       storeRun(y + offset, v);
     } else {
 #pragma unroll
@@ -41,7 +41,7 @@ struct Epilogue {
   template <int length>
   static __device__ __forceinline__ void storeRun(Storage* target, const float (&v)[length]) {
     constexpr int words = length * Element::bytes / 4;
-    u32 word[words];
+    u32 word[words > 0 ? words : 1];
 #pragma unroll
     for (int i = 0; i < words; ++i) {
 #if TESSERA_ELEMENT == 2
@@ -56,7 +56,7 @@ struct Epilogue {
         store16((u8*)target + 4 * i, make_uint4(word[i], word[i + 1], word[i + 2], word[i + 3]));
     } else if constexpr (words == 2) {
       *(uint2*)target = make_uint2(word[0], word[1]);
-    } else {
+    } else if constexpr (words == 1) {
       *(u32*)target = word[0];
     }
   }
