@@ -1,7 +1,8 @@
 """Pairs of factors and single Kronecker-sparse factors on torch tensors, through the device code of Sources/Kernels: what the Swift
 launcher does, and the operators' definitions to hold it against."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import product
 
 from nvrtc import ELEMENTS, Kernel
 
@@ -269,6 +270,8 @@ class KroneckerPlan:
     tile_rows: int
     chunk_steps: int
     stages: int
+    warps: int = 8
+    blocks: int = 1
     aligned: bool = True
 
     @property
@@ -303,7 +306,7 @@ class KroneckerPlan:
         """Blocks along the rows: whole waves of the multiprocessors, and not so many that loading the weights shows."""
         c = self.pattern[2]
         combos = self.parts * self.slices * self.pattern[0]
-        slots = SMS * (2 if self.shared <= 113000 else 1)
+        slots = SMS * self.blocks
         row_tiles = ceil_div(rows, self.tile_rows)
         best = None
         for z in range(1, min(row_tiles, 4 * slots) + 1):
@@ -319,32 +322,37 @@ class KroneckerPlan:
         a, b, c, d = self.pattern
         segment = 2 * self.slice if self.slice < d else 2 * c * d
         run = 4 * self.tiles * self.width if d == self.width else 2 * self.width
+        partial = 1 if run % 32 == 0 else 2 if run >= 16 else 32 / run
         products = ceil_div(rows, 16) * a * self.slices * self.slice * self.steps * self.parts * self.part // 8
         x_bytes = rows * a * c * d * 2
         memory = (x_bytes + rows * a * b * d * 2) / 4.25e12
-        l2 = (x_bytes * self.parts * max(1, 32 / segment) + rows * a * b * d * 2 * max(1, 32 / run)) / 5.0e12
+        l2 = (x_bytes * self.parts * max(1, 32 / segment) + rows * a * b * d * 2 * partial * 1.5) / 5.0e12
         shared = (products * (512 / self.tiles + 256 / self.row_blocks) + 2 * x_bytes * self.parts) / 28e12
         matrix = products * 2 / (SMS * 1.7e9)
-        busy = self.units / round_up(self.units, 8)
+        busy = self.units / self.warps
         combos = self.parts * self.slices * a * self.splits(rows)
-        slots = SMS * (2 if self.shared <= 113000 else 1)
+        slots = SMS * self.blocks
         return memory, l2, shared / busy, matrix / busy, combos / round_up(combos, slots)
 
     def cost(self, rows):
         *times, full = self.times(rows)
-        flight = min(1.0, (self.stages - 1) * self.tile_rows * self.pitch * (2 if self.shared <= 113000 else 1) / 30000)
-        return (max(times) + 0.3 * (sum(times) - max(times))) / max(full, 0.3) / flight ** 0.5
+        flight = min(1.0, (self.stages - 1) * self.tile_rows * self.pitch * self.blocks / 30000)
+        return (max(times) + 0.3 * (sum(times) - max(times))) / max(full, 0.3) / flight ** 0.5 * (1 + 4 / (self.warps * self.blocks))
 
     def defines(self, **more):
         a, b, c, d = self.pattern
         return dict(A=a, B=b, C=c, D=d, SLICE=self.slice, PART=self.part, WIDTH=self.width, TILES=self.tiles, **more)
 
     def __str__(self):
-        return f"l{self.slice}/{self.width} j{self.part}/{8 * self.tiles} rows {self.tile_rows}/{16 * self.row_blocks} k{16 * self.chunk_steps} x{self.stages}"
+        return f"l{self.slice}/{self.width} j{self.part}/{8 * self.tiles} rows {self.tile_rows}/{16 * self.row_blocks} k{16 * self.chunk_steps} x{self.stages} w{self.warps}x{self.blocks}"
 
 
 SMS = 132
 _pitches = {}
+
+
+def read_group(width):
+    return next(g for g in (8, 6, 4, 3, 2, 1) if width % g == 0)
 
 
 def row_pitch(slice, width, steps):
@@ -352,16 +360,16 @@ def row_pitch(slice, width, steps):
     key = slice, width, steps
     if key not in _pitches:
         least = steps * 32 * slice
-        lanes = {8: 8, 4: 16}.get(width, 32)
+        words = {8: 4, 4: 2}.get(read_group(width), 1)
         best = None
         for pad in range(0, 128, 16):
             pitch = least + pad
             if slice == 1:
                 conflicts = 0 if pitch // 16 % 2 else 1
             else:
-                words = [((lane // 4) * pitch + (lane % 4) * slice * 2 + 4 * w) // 4 % 32
-                         for lane in range(lanes) for w in range(max(1, width // 2))]
-                conflicts = max(words.count(v) for v in set(words)) if width > 1 else 0
+                banks = [((lane // 4) * pitch + (lane % 4) * slice * 2 + 4 * w) // 4 % 32
+                         for lane in range(32 // words) for w in range(words)]
+                conflicts = max(banks.count(v) for v in set(banks))
             if best is None or conflicts < best[0]:
                 best = (conflicts, pitch)
         _pitches[key] = best[1]
@@ -370,29 +378,26 @@ def row_pitch(slice, width, steps):
 
 def kronecker_candidates(pattern, aligned=True):
     a, b, c, d = pattern
-    slices = [d] if d <= 16 else []
-    slices += [s for s in (1, 2, 4, 8, 16, 24, 32) if s < d and (not aligned or (s % 8 == 0 and d % s == 0))]
-    result = []
+    slices = [d] if d <= 24 else []
+    slices += [s for s in (1, 2, 4, 8, 16, 32) if s < d and (not aligned or (s % 8 == 0 and d % s == 0))]
+    steps, result = ceil_div(c, 16), []
     for slice in slices or [1]:
-        width = next(w for w in (8, 4, 2, 1) if slice % w == 0)
-        for row_blocks in (1, 2, 4):
-            for tiles in (1, 2, 3, 4, 6, 8):
-                if width * tiles * row_blocks > 32 or width * row_blocks > 8:
+        widths = {w for w in (16, 8, 4, 2, 1) if slice % w == 0} | ({slice} if slice <= 24 else set())
+        for width, row_blocks, tiles, (warps, blocks, sums) in product(sorted(widths), (1, 2, 4), (1, 2, 3, 4, 6, 8), ((8, 1, 32), (8, 2, 16), (16, 1, 16))):
+            if width * tiles * row_blocks > sums or read_group(width) * row_blocks > 8:
+                continue
+            most = ceil_div(b, 8 * tiles)
+            for number in sorted({ceil_div(most, p) for p in range(1, most + 1)}):
+                units = slice // width * number
+                if units > warps:
                     continue
-                most = ceil_div(b, 8 * tiles)
-                for number in sorted({ceil_div(most, p) for p in range(1, most + 1)}):
-                    part = 8 * tiles * number
-                    units = slice // width * number
-                    if units > 8:
-                        continue
-                    tile_rows = 16 * row_blocks * (8 // units)
-                    steps = ceil_div(c, 16)
-                    for chunk_steps in sorted({ceil_div(steps, n) for n in (1, 2, 3, 4, 6, 8, 12, 16)}):
-                        for stages in (2, 3, 4):
-                            plan = KroneckerPlan(pattern, slice, part, width, tiles, row_blocks, tile_rows, chunk_steps, stages, aligned)
-                            if plan.shared > SHARED_LIMIT:
-                                break
-                            result.append(plan)
+                for chunk_steps in sorted({ceil_div(steps, n) for n in (1, 2, 3, 4, 6, 8, 12, 16)}):
+                    for stages in (2, 3, 4):
+                        plan = KroneckerPlan(pattern, slice, 8 * tiles * number, width, tiles, row_blocks,
+                                             16 * row_blocks * (warps // units), chunk_steps, stages, warps, blocks, aligned)
+                        if plan.shared > (SHARED_LIMIT if blocks == 1 else 115000):
+                            break
+                        result.append(plan)
     return result
 
 
@@ -409,7 +414,8 @@ class Kronecker:
         tag = "_".join(str(v) for _, v in sorted(defines.items()))
         self.pack_kernel = Kernel("Factors/KroneckerPack.cu", "kronecker_pack_" + tag, defines)
         defines.update(ROW_BLOCKS=plan.row_blocks, TILE_ROWS=plan.tile_rows, CHUNK_STEPS=plan.chunk_steps, STAGES=plan.stages, X_PITCH=plan.pitch,
-                       X_ALIGNED=int(plan.aligned), SHARED=plan.shared, ACTIVATION=ACTIVATIONS[activation])
+                       X_ALIGNED=int(plan.aligned), SHARED=plan.shared, ACTIVATION=ACTIVATIONS[activation], WARPS=plan.warps,
+                       BLOCKS_PER_SM=plan.blocks)
         tag = "_".join(str(v) for _, v in sorted(defines.items()))
         self.kernel = Kernel("Factors/Kronecker.cu", "kronecker_" + tag, defines, plan.shared)
 
@@ -426,15 +432,17 @@ class Kronecker:
     def __call__(self, x, packed, y, bias=None, gate=None, residual=None):
         plan, rows = self.plan, x.shape[0]
         a, b, c, d = plan.pattern
-        aligned = y.data_ptr() % 16 == 0 and y.stride(0) % 8 == 0 and b * d % 8 == 0 and (d == plan.width or d % plan.width == 0)
-        self.kernel((plan.parts * plan.slices, a, plan.splits(rows)), 256, x, packed, y, bias, gate, residual, y.stride(0), aligned,
+        run = 2 * plan.tiles * d if d == plan.width else plan.width
+        piece = min(16, 2 * (run & -run))
+        aligned = all(n * 2 % piece == 0 for n in (y.stride(0), b * d, run, d if d > plan.width else run)) and y.data_ptr() % piece == 0
+        self.kernel((plan.parts * plan.slices, a, plan.splits(rows)), 32 * plan.warps, x, packed, y, bias, gate, residual, y.stride(0), aligned,
                     rows, x.stride(0))
 
 
 def kronecker_aligned(x, pattern):
     """Whole segments of 16 bytes, so that rows may be copied by 16 bytes."""
     a, b, c, d = pattern
-    return x.data_ptr() % 16 == 0 and x.stride(0) % 8 == 0 and (d % 8 == 0 or (d <= 16 and c * d % 8 == 0))
+    return x.data_ptr() % 16 == 0 and x.stride(0) % 8 == 0 and (d % 8 == 0 or (d <= 24 and c * d % 8 == 0))
 
 
 def kronecker_reference(x, w):

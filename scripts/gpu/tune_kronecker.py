@@ -31,7 +31,7 @@ def main():
     for p in patterns:
         seen = set()
         for plan in kronecker_plans(p, options.rows):
-            key = (plan.slice, plan.part, plan.tiles, plan.row_blocks)
+            key = (plan.slice, plan.part, plan.width, plan.tiles, plan.row_blocks, plan.warps, plan.blocks)
             if key not in seen and len(jobs[p]) < options.plans:
                 seen.add(key)
                 jobs[p].append((plan, pool.submit(Kronecker, plan)))

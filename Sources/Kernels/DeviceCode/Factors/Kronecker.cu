@@ -2,15 +2,15 @@
 //
 // Rows come as they lie, in whole segments: [row][k][l of the slice]. A matrix operand wants two neighbouring k of one l in a word,
 // so a lane reads its `width` l at two k with one load each, and byte permutes make an operand word for each l: a 16 x 16 operand
-// for `width` values of l costs 8 loads and 4 * width permutes a lane, and no bank is met twice (the launcher chooses the row pitch).
+// for eight values of l costs 8 loads and 32 permutes a lane, and no bank is met twice (the launcher chooses the row pitch).
 // The results of a lane are `width` neighbouring l of its outputs, stored as they are.
 //
 //   x        [rows, a c d], row pitch pitchX; copied by 16 bytes with X_ALIGNED (whole segments, 16-byte rows), else by elements
 //   packed   see KroneckerPack.cu
 //   y ...    out, [rows, a b d], see Epilogue.cuh
 //
-// Launch: grid (parts * slices, a, splits): neighbours in the grid read the same rows, which then come from L2; 256 threads;
-// `sharedBytes` of shared memory. Any number of rows. 16-bit elements, float32 accumulation.
+// Launch: grid (parts * slices, a, splits): neighbours in the grid read the same rows, which then come from L2; 32 * WARPS
+// threads; `sharedBytes` of shared memory. Any number of rows. 16-bit elements, float32 accumulation.
 #include "Factors/Epilogue.cuh"
 #include "Factors/Fragments16.cuh"
 #include "Factors/KroneckerShape.cuh"
@@ -20,7 +20,7 @@
 #endif
 
 constexpr int rowBlocks = TESSERA_ROW_BLOCKS, tileRows = TESSERA_TILE_ROWS, stages = TESSERA_STAGES, rowPitch = TESSERA_X_PITCH;
-constexpr int threads = 256, warps = threads / 32;
+constexpr int warps = TESSERA_WARPS, threads = 32 * warps;
 // A stage holds `chunkSteps` contraction steps of a tile of rows.
 constexpr int chunkSteps = TESSERA_CHUNK_STEPS, chunks = divideUp(steps, chunkSteps), chunk = 16 * chunkSteps;
 constexpr int stageBytes = tileRows * rowPitch, weightBytes = 4 * partWords;
@@ -39,29 +39,34 @@ struct Tile {
   u32 weights, x;
   int lane, warp;
 
-  /// Operand words of `width` l: word[l] of positions (row g, k q and q + 4), (row g + 8, ..), (row g, k + 8 ..), (row g + 8, ..).
-  __device__ __forceinline__ void loadRows(u32 (&values)[width][4], u32 rows, int step, int first) const {
+  /// Operand words of `group` l: word[l] of positions (row g, k q and q + 4), (row g + 8, ..), (row g, k + 8 ..), (row g + 8, ..).
+  __device__ __forceinline__ void loadRows(u32 (&values)[group][4], u32 rows, int step, int first) const {
     if constexpr (slice == 1) {
       loadMatrices(values[0], rows + (lane & 15) * rowPitch + step * 32 + (lane >> 4) * 16);
     } else {
 #pragma unroll
       for (int r = 0; r < 4; ++r) {
         const u32 place = rows + ((lane >> 2) + r % 2 * 8) * rowPitch + ((step * 16 + r / 2 * 8 + (lane & 3)) * slice + first) * 2;
-        if constexpr (width == 1) {
-          u16 low, high;
-          asm volatile("ld.shared.u16 %0, [%1];" : "=h"(low) : "r"(place) : "memory");
-          asm volatile("ld.shared.u16 %0, [%1];" : "=h"(high) : "r"(place + 4 * slice * 2) : "memory");
-          values[0][r] = (u32)low | (u32)high << 16;
+        const u32 next = place + 4 * slice * 2;
+        if constexpr (group % 2 == 1) {
+#pragma unroll
+          for (int l = 0; l < group; ++l) values[l][r] = loadElement(place + 2 * l) | loadElement(next + 2 * l) << 16;
         } else {
-          constexpr int words = width > 1 ? width / 2 : 1;
+          constexpr int words = group > 1 ? group / 2 : 1;
           u32 low[words], high[words];
           loadWords(low, place);
-          loadWords(high, place + 4 * slice * 2);
+          loadWords(high, next);
 #pragma unroll
-          for (int l = 0; l < width; ++l) values[l][r] = permuteBytes(low[l / 2], high[l / 2], l % 2 ? 0x7632 : 0x5410);
+          for (int l = 0; l < group; ++l) values[l][r] = permuteBytes(low[l / 2], high[l / 2], l % 2 ? 0x7632 : 0x5410);
         }
       }
     }
+  }
+
+  static __device__ __forceinline__ u32 loadElement(u32 address) {
+    u16 v;
+    asm volatile("ld.shared.u16 %0, [%1];" : "=h"(v) : "r"(address) : "memory");
+    return v;
   }
 
   template <int words>
@@ -71,7 +76,8 @@ struct Tile {
     else if constexpr (words == 2)
       asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v[0]), "=r"(v[1]) : "r"(address) : "memory");
     else
-      asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v[0]) : "r"(address) : "memory");
+#pragma unroll
+      for (int i = 0; i < words; ++i) asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v[i]) : "r"(address + 4 * i) : "memory");
   }
 
   /// Adds the products of one chunk.
@@ -82,18 +88,21 @@ struct Tile {
     const int count = steps % chunkSteps == 0 ? chunkSteps : min(chunkSteps, steps - firstStep);
 #pragma unroll 1
     for (int step = 0; step < count; ++step) {
-      u32 values[rowBlocks][width][4];
 #pragma unroll
-      for (int m = 0; m < rowBlocks; ++m) loadRows(values[m], rows + m * 16 * rowPitch, step, first);
+      for (int start = 0; start < width; start += group) {
+        u32 values[rowBlocks][group][4];
 #pragma unroll
-      for (int l = 0; l < width; ++l)
+        for (int m = 0; m < rowBlocks; ++m) loadRows(values[m], rows + m * 16 * rowPitch, step, first + start);
 #pragma unroll
-        for (int n = 0; n < tiles; ++n) {
-          u32 columns[2];
-          loadPair(columns, operands + ((l * partTiles + n) * steps + step) * fragmentWords * 4);
+        for (int l = 0; l < group; ++l)
 #pragma unroll
-          for (int m = 0; m < rowBlocks; ++m) multiply16(acc[l][n][m], values[m][l], columns);
-        }
+          for (int n = 0; n < tiles; ++n) {
+            u32 columns[2];
+            loadPair(columns, operands + (((start + l) * partTiles + n) * steps + step) * fragmentWords * 4);
+#pragma unroll
+            for (int m = 0; m < rowBlocks; ++m) multiply16(acc[start + l][n][m], values[m][l], columns);
+          }
+      }
     }
   }
 
@@ -105,27 +114,26 @@ struct Tile {
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
         const i64 row = firstRow + m * 16 + h * 8 + (lane >> 2);
-        if (row >= rows) continue;
         if constexpr (whole) {
           float values[2 * tiles * width];
 #pragma unroll
           for (int e = 0; e < 2 * tiles * width; ++e) values[e] = acc[e % width][e / width / 2][m][2 * h + e / width % 2];
-          epilogue.store(row, (i * b + output) * d, (i * b + b) * d, values);
+          epilogue.storeTogether(row < rows, row, (i * b + output) * d, (i * b + b) * d, values);
         } else {
 #pragma unroll
           for (int j = 0; j < 2 * tiles; ++j) {
-            if (output + j >= b || l >= d) continue;
             float values[width];
 #pragma unroll
             for (int e = 0; e < width; ++e) values[e] = acc[e][j / 2][m][2 * h + j % 2];
-            epilogue.store(row, (i * b + output + j) * d + l, (i * b + output + j) * d + d, values);
+            epilogue.storeTogether(row < rows && output + j < b && l < d, row, (i * b + output + j) * d + l,
+                                   (i * b + output + j) * d + d, values);
           }
         }
       }
   }
 };
 
-extern "C" __global__ void __launch_bounds__(threads) TESSERA_KERNEL(
+extern "C" __global__ void __launch_bounds__(threads, TESSERA_BLOCKS_PER_SM) TESSERA_KERNEL(
     const Storage* __restrict__ x, const u32* __restrict__ packed, EPILOGUE_PARAMETERS, int rows, int pitchX) {
   extern __shared__ __align__(128) u8 memory[];
   const Epilogue epilogue = EPILOGUE_ARGUMENT;

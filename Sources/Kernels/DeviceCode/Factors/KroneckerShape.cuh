@@ -13,8 +13,9 @@ __host__ __device__ constexpr int divideUp(int n, int m) { return (n + m - 1) / 
 
 constexpr int slice = TESSERA_SLICE, slices = divideUp(d, slice);
 constexpr int part = TESSERA_PART, parts = divideUp(b, part);
-// A warp multiplies `width` of the slice's l at once, for `tiles` tiles of eight outputs each.
+// A warp multiplies `width` of the slice's l, for `tiles` tiles of eight outputs each, and reads `group` of them at once.
 constexpr int width = TESSERA_WIDTH, tiles = TESSERA_TILES;
+constexpr int group = width % 8 == 0 ? 8 : width % 6 == 0 ? 6 : width % 4 == 0 ? 4 : width % 3 == 0 ? 3 : width % 2 == 0 ? 2 : 1;
 constexpr int steps = divideUp(c, 16), partTiles = part / 8;
 static_assert(slice % width == 0 && partTiles % tiles == 0 && part % 8 == 0, "whole units of work");
 
