@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from factors import BlockGradient, Pair, PairBackward, PairShape, bulk_possible, pair_plan
+from factors import (BlockGradient, Kronecker, Pair, PairBackward, PairShape, bulk_possible, kronecker_aligned, kronecker_plans,
+                     kronecker_reference, pair_plan)
 
 torch.manual_seed(1)
 torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
@@ -140,6 +141,87 @@ def pair_is_two_kronecker_factors():
     compare("pair as Kronecker factors", y, s.reference(x, core0.bfloat16(), core1.bfloat16()), exact)
 
 
+def kronecker_case(pattern, rows, element="bfloat16", activation="none", extras=False, backward=False, offset=0, extra_pitch=0,
+                   plan_index=0):
+    a, b, c, d = pattern
+    aligned = offset % 8 == 0 and (a * c * d + extra_pitch) % 8 == 0 and (d % 8 == 0 or (d <= 24 and c * d % 8 == 0))
+    aligned_back = offset % 8 == 0 and (a * b * d + extra_pitch) % 8 == 0 and (d % 8 == 0 or (d <= 24 and b * d % 8 == 0))
+    plans = kronecker_plans(pattern, rows, aligned)
+    job = pool.submit(Kronecker, plans[min(plan_index, len(plans) - 1)], element, activation)
+    back = pool.submit(Kronecker, kronecker_plans((a, c, b, d), rows, aligned_back)[0], element) if backward else None
+    cases.append(lambda: run_kronecker(job.result, back, pattern, rows, element, activation, extras, offset, extra_pitch))
+
+
+def run_kronecker(job, back, pattern, rows, element, activation, extras, offset, extra_pitch):
+    a, b, c, d = pattern
+    dtype = getattr(torch, element)
+    run = job()
+    label = f"factor {pattern} rows {rows} {element} {activation} {run.plan} +{offset}"
+    draw = lambda *s: torch.randn(*s, device="cuda").to(dtype)
+    x = padded(rows, a * c * d, dtype, offset, a * c * d + extra_pitch)
+    x.copy_(draw(rows, a * c * d))
+    assert run.plan.aligned == kronecker_aligned(x, pattern), label
+    w = (torch.randn(a, b, c, d, device="cuda") / c ** 0.5).to(dtype)
+    outputs = [padded(rows, a * b * d, dtype, offset, a * b * d + extra_pitch) for _ in range(4)]
+    y, gate, residual, dy = outputs
+    for v in outputs[1:]:
+        v.copy_(draw(rows, a * b * d))
+    bias = draw(a * b * d)
+
+    def whole(x, w, bias, gate, residual):
+        v = kronecker_reference(x.contiguous(), w)
+        v = activate(v + bias if extras else v, activation)
+        return v * gate + residual if extras else v
+
+    wide = [v.double() for v in (x, w, bias, gate, residual)]
+    packed = run.pack(torch, w)
+    extra = (bias, gate, residual) if extras else ()
+    twice(label, lambda: run(x, packed, y, *extra), y)
+    compare(label, y, whole(x, w, bias, gate, residual), whole(*wide))
+    if a * b * c * d * d * a < 1 << 22 and not extras and activation == "none":
+        compare(label + " mask", y, whole(x, w, bias, gate, residual), wide[0] @ kronecker_dense(wide[1]).t())
+    if back is None:
+        return
+    input_run = back.result()
+    dx = padded(rows, a * c * d, dtype, offset, a * c * d + extra_pitch)
+    packed = input_run.pack(torch, w, transposed=True)
+    twice(label + " dx", lambda: input_run(dy, packed, dx), dx)
+    gradient = BlockGradient(element)
+    dw = torch.empty(a * d, b, c, device="cuda", dtype=dtype)
+    twice(label + " dw", lambda: gradient(torch, dy, x, a * d, b, c, dw, inner=d, outer_a=b * d, stride_a=d, outer_b=c * d, stride_b=d), dw)
+
+    def gradients(x, w, dy):
+        x, w = (v.detach().clone().requires_grad_() for v in (x, w))
+        return torch.autograd.grad(kronecker_reference(x, w), (x, w), dy)
+
+    plain, exact = gradients(x, w, dy), gradients(wide[0], wide[1], dy.double())
+    compare(label + " dx", dx, plain[0], exact[0])
+    order = lambda g: g.permute(0, 3, 1, 2).reshape(a * d, b, c)
+    compare(label + " dw", dw, order(plain[1]), order(exact[1]))
+
+
+def factors():
+    if "--sanitize" in sys.argv:
+        kronecker_case((1, 48, 40, 8), 70, backward=True)
+        kronecker_case((2, 24, 37, 3), 70, backward=True, extras=True, activation="gelu")
+        kronecker_case((3, 20, 33, 1), 70, "float16", backward=True)
+        kronecker_case((1, 48, 48, 32), 70, backward=True)
+        return
+    for pattern in ((1, 48, 48, 8), (1, 64, 64, 16), (1, 48, 192, 24), (1, 192, 48, 24), (6, 64, 64, 1), (4, 48, 48, 64), (1, 96, 96, 6),
+                    (1, 48, 48, 12), (2, 128, 128, 4), (1, 192, 48, 2), (1, 64, 64, 3), (1, 256, 256, 3), (12, 48, 192, 1)):
+        kronecker_case(pattern, 501, backward=True)
+        kronecker_case(pattern, 1201, "float16", "silu", extras=True, plan_index=5)
+    for pattern in ((3, 50, 37, 7), (1, 5, 3, 2), (2, 9, 17, 5), (5, 31, 29, 1), (1, 33, 65, 40), (1, 16, 16, 37)):
+        kronecker_case(pattern, 333, backward=True)
+        kronecker_case(pattern, 77, activation="gelu", extras=True, plan_index=9)
+    for rows in (1, 2, 16, 17, 63):
+        kronecker_case((1, 64, 64, 16), rows, backward=True)
+        kronecker_case((16, 64, 64, 1), rows, extras=True)
+    kronecker_case((1, 64, 64, 16), 300, backward=True, offset=3, extras=True)
+    kronecker_case((1, 64, 64, 16), 300, backward=True, extra_pitch=8)
+    kronecker_case((1, 64, 64, 16), 300, backward=True, extra_pitch=5)
+
+
 def pairs():
     square = PairShape(32, 32, 32, 32, 1)
     if "--sanitize" in sys.argv:
@@ -171,6 +253,7 @@ def pairs():
 
 def main():
     pairs()
+    factors()
     for case in cases:
         case()
     print(f"{len(cases)} cases; worst error / allowed {worst[0]:.3f}; {len(failures)} failures")
