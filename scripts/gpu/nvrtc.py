@@ -6,6 +6,7 @@ import hashlib
 import os
 import site
 import sys
+import threading
 
 ROOT = os.environ.get("TESSERA_DEVICE_CODE") or os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "../../Sources/Kernels/DeviceCode")
@@ -33,16 +34,17 @@ def cached_cubin(file, name, defines=None, arch="sm_90a"):
     if not folder:
         return compile_cubin(file, name, defines, arch)[0]
     key = hashlib.sha256(repr((file, name, sorted((defines or {}).items()), arch)).encode())
-    for source in sorted(glob.glob(os.path.join(ROOT, "*.cu*"))):
+    for source in sorted(glob.glob(os.path.join(ROOT, "**/*.cu*"), recursive=True)):
         with open(source, "rb") as f:
             key.update(f.read())
     path = os.path.join(folder, key.hexdigest()[:24])
     if not os.path.exists(path):
         cubin = compile_cubin(file, name, defines, arch)[0]
         os.makedirs(folder, exist_ok=True)
-        with open(path + ".part", "wb") as f:
+        part = f"{path}.{threading.get_ident()}"
+        with open(part, "wb") as f:
             f.write(cubin)
-        os.replace(path + ".part", path)
+        os.replace(part, path)
     with open(path, "rb") as f:
         return f.read()
 
@@ -80,8 +82,8 @@ class Kernel:
 
     _cuda = None
 
-    def __init__(self, file, name, defines=None, shared=0, arch="sm_90a"):
-        self.name, self.shared, self.function = name, shared, None
+    def __init__(self, file, name, defines=None, shared=0, arch="sm_90a", cluster=1):
+        self.name, self.shared, self.function, self.cluster = name, shared, None, cluster
         self.cubin = cached_cubin(file, name, defines, arch)
 
     def _check(self, status):
@@ -98,6 +100,27 @@ class Kernel:
         self._check(Kernel._cuda.cuModuleGetFunction(ctypes.byref(self.function), module, self.name.encode()))
         if self.shared > 48000:
             self._check(Kernel._cuda.cuFuncSetAttribute(self.function, 8, self.shared))
+        if self.cluster > 8:
+            self._check(Kernel._cuda.cuFuncSetAttribute(self.function, 14, 1))
+
+    def resident_clusters(self, threads):
+        """How many clusters the device runs at a time."""
+        if self.function is None:
+            self._load()
+
+        class Attribute(ctypes.Structure):
+            _fields_ = [("id", ctypes.c_int), ("pad", ctypes.c_int), ("value", ctypes.c_uint * 16)]
+
+        class Configuration(ctypes.Structure):
+            _fields_ = [("grid", ctypes.c_uint * 3), ("block", ctypes.c_uint * 3), ("shared", ctypes.c_uint),
+                        ("stream", ctypes.c_void_p), ("attributes", ctypes.POINTER(Attribute)), ("count", ctypes.c_uint)]
+
+        attribute = Attribute(4, 0, (self.cluster, 1, 1))
+        configuration = Configuration((1024 * self.cluster, 1, 1), (threads, 1, 1), self.shared, None, ctypes.pointer(attribute), 1)
+        result = ctypes.c_int()
+        self._check(Kernel._cuda.cuOccupancyMaxActiveClusters(
+            ctypes.byref(result), self.function, ctypes.byref(configuration)))
+        return result.value
 
     def __call__(self, grid, threads, *arguments):
         import torch
@@ -105,7 +128,9 @@ class Kernel:
             self._load()
         values = []
         for x in arguments:
-            if isinstance(x, torch.Tensor):
+            if x is None:
+                values.append(ctypes.c_void_p(None))
+            elif isinstance(x, torch.Tensor):
                 values.append(ctypes.c_void_p(x.data_ptr()))
             elif isinstance(x, bool):
                 values.append(ctypes.c_bool(x))

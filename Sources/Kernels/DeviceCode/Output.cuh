@@ -1,24 +1,8 @@
 // How decoded rows leave: bias, activation, and stores of eight outputs (four of float32) in a row.
 #pragma once
+#include "Activation.cuh"
 #include "Element.cuh"
 #include "RowMap.cuh"
-
-// 0 none, 1 GELU (error function), 2 GELU (tanh), 3 SiLU
-#ifndef TESSERA_ACTIVATION
-#define TESSERA_ACTIVATION 0
-#endif
-
-__device__ __forceinline__ float activation(float x) {
-#if TESSERA_ACTIVATION == 1
-  return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
-#elif TESSERA_ACTIVATION == 2
-  return 0.5f * x * (1.0f + tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)));
-#elif TESSERA_ACTIVATION == 3
-  return x / (1.0f + __expf(-x));
-#else
-  return x;
-#endif
-}
 
 /// Where decoded rows go: y is [rows, columns] with row pitch `pitch`; `bias` is [columns] or null.
 struct Output {

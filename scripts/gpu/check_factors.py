@@ -1,0 +1,263 @@
+"""Kernels of factors against their definitions: max |ours - exact| <= 2 max |plain - exact| + floor.
+
+`plain` is the same job in the same precision by torch, `exact` in float64. Outputs start as NaN, and NaN fails; every launch is
+repeated and has to give the same bits. usage: check_factors.py [--sanitize]
+"""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from factors import (BlockGradient, Kronecker, Pair, PairBackward, PairShape, bulk_possible, kronecker_aligned, kronecker_plans,
+                     kronecker_reference, pair_plan)
+
+torch.manual_seed(1)
+torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+failures, worst, cases = [], [0.0], []
+pool = ThreadPoolExecutor(12)
+
+
+def compare(label, ours, plain, exact, floor=1e-6):
+    exact = exact.double()
+    scale = exact.abs().max().item() if exact.numel() else 0.0
+    error = (ours.double() - exact).abs().max().item() if exact.numel() else 0.0
+    allowed = 2 * (plain.double() - exact).abs().max().item() + floor * scale if exact.numel() else 0.0
+    if not error <= allowed:
+        failures.append(label)
+        bad = ~((ours.double() - exact).abs() <= allowed)
+        print(f"FAIL {label}: error {error:.3e} allowed {allowed:.3e} scale {scale:.3e} bad {bad.float().mean().item():.4f} "
+              f"first {torch.nonzero(bad)[:3].tolist()}")
+    elif allowed:
+        worst[0] = max(worst[0], error / allowed)
+
+
+def twice(label, run, *outputs):
+    """Runs twice on poisoned outputs; both times the same bits."""
+    first = None
+    for _ in range(2):
+        for out in outputs:
+            out.fill_(float("nan"))
+        run()
+        torch.cuda.synchronize()
+        if first is not None and not all(torch.equal(a, b) for a, b in zip(first, outputs)):
+            failures.append(label + " differs from run to run")
+            print("FAIL", failures[-1])
+        first = [out.clone() for out in outputs]
+
+
+def activate(v, activation):
+    functional = torch.nn.functional
+    return {"none": lambda t: t, "gelu": functional.gelu, "gelu_tanh": lambda t: functional.gelu(t, approximate="tanh"),
+            "silu": functional.silu}[activation](v)
+
+
+def padded(rows, columns, dtype, offset, pitch):
+    """A matrix whose rows start anywhere: `offset` elements in, `pitch` elements apart."""
+    storage = torch.full((rows * pitch + offset,), float("nan"), device="cuda", dtype=dtype)
+    return storage[offset:].view(rows, pitch)[:, :columns]
+
+
+def pair_case(shape, rows, element="bfloat16", activation="none", extras=False, backward=False, offset=0, extra_pitch=0, cluster=None):
+    bulk = shape.m0 % 8 == 0 and offset % 8 == 0 and (shape.inputs + extra_pitch) % 8 == 0
+    bulk_back = shape.n1 % 8 == 0 and offset % 8 == 0 and (shape.outputs + extra_pitch) % 8 == 0
+    plan, back = pair_plan(shape, bulk, cluster), pair_plan(shape.transposed, bulk_back, cluster)
+    job = pool.submit(Pair, plan, element, activation)
+    backward_job = pool.submit(PairBackward, plan, back, element) if backward else None
+    cases.append(lambda: run_pair(job.result, backward_job, shape, plan, rows, element, activation, extras, offset, extra_pitch))
+
+
+def run_pair(job, backward_job, shape, plan, rows, element, activation, extras, offset, extra_pitch):
+    dtype = getattr(torch, element)
+    label = f"pair {shape.m0}x{shape.m1} {shape.n0}x{shape.n1} r{shape.rank} rows {rows} {element} {activation} {plan} +{offset}"
+    x = padded(rows, shape.inputs, dtype, offset, shape.inputs + extra_pitch)
+    x.copy_(torch.randn(rows, shape.inputs, device="cuda"))
+    y = padded(rows, shape.outputs, dtype, offset, shape.outputs + extra_pitch)
+    core0, core1 = shape.draw(torch, dtype)
+    assert plan.bulk == bulk_possible(x, shape.m0), label
+    draw = lambda *s: torch.randn(*s, device="cuda").to(dtype)
+    bias = draw(shape.outputs) if extras else None
+    gate, residual = (padded(rows, shape.outputs, dtype, offset, shape.outputs + extra_pitch) for _ in range(2)) if extras else (None, None)
+    if extras:
+        gate.copy_(draw(rows, shape.outputs))
+        residual.copy_(draw(rows, shape.outputs))
+
+    def whole(x, core0, core1, bias, gate, residual):
+        v = shape.reference(x, core0, core1)
+        if extras:
+            v = v + bias
+        v = activate(v, activation)
+        return v * gate + residual if extras else v
+
+    wide = [v.double() if v is not None else None for v in (x, core0, core1, bias, gate, residual)]
+    exact, plain = whole(*wide), whole(x, core0, core1, bias, gate, residual)
+    pair = job()
+    packed = pair.pack(torch, core0, core1)
+    twice(label, lambda: pair(x, packed, y, bias, gate, residual), y)
+    compare(label, y, plain, exact)
+    if backward_job is None:
+        return
+    run = backward_job.result()
+    dy = padded(rows, shape.outputs, dtype, offset, shape.outputs + extra_pitch)
+    dy.copy_(draw(rows, shape.outputs))
+    dx = padded(rows, shape.inputs, dtype, offset, shape.inputs + extra_pitch)
+    dcore0, dcore1 = torch.empty_like(core0), torch.empty_like(core1)
+    packed, packed_transposed = run.pack(torch, core0, core1)
+    z, dz = run.allocate(torch, rows, dtype)
+    twice(label + " backward", lambda: run(torch, x, dy, packed, packed_transposed, z, dz, dx, dcore0, dcore1), dx, dcore0, dcore1, z, dz)
+
+    def gradients(x, core0, core1, dy):
+        x, core0, core1 = (v.detach().clone().requires_grad_() for v in (x, core0, core1))
+        return torch.autograd.grad(shape.reference(x, core0, core1), (x, core0, core1), dy)
+
+    for name, ours, plain, exact in zip(("dx", "dcore0", "dcore1"), (dx, dcore0, dcore1), gradients(x, core0, core1, dy),
+                                        gradients(*wide[:3], dy.double())):
+        compare(f"{label} {name}", ours, plain, exact)
+
+
+def kronecker_dense(w):
+    """The matrix [a b d, a c d] of weights [a, b, c, d], entry by entry from the definition."""
+    a, b, c, d = w.shape
+    i, j, k, l = torch.meshgrid(*(torch.arange(n, device=w.device) for n in w.shape), indexing="ij")
+    dense = torch.zeros(a * b * d, a * c * d, device=w.device, dtype=w.dtype)
+    dense[(i * b * d + j * d + l).reshape(-1), (i * c * d + k * d + l).reshape(-1)] = w.reshape(-1)
+    return dense
+
+
+def pair_is_two_kronecker_factors():
+    """On small sizes: the pair against (m1, R n0, m0, 1) then (1, n1, R m1, n0), by explicit masks and the two re-orderings."""
+    s = PairShape(5, 3, 4, 6, 2)
+    plan = pair_plan(s, False)
+    core0, core1 = (v.double() for v in s.draw(torch, torch.bfloat16))
+    first = kronecker_dense(core0.view(s.m1, s.m0, s.n0, s.rank).permute(0, 3, 2, 1).reshape(s.m1, s.rank * s.n0, s.m0, 1))
+    second = kronecker_dense(core1.permute(2, 1, 0).reshape(1, s.n1, s.m1 * s.rank, s.n0).contiguous())
+    x = torch.randn(33, s.inputs, device="cuda").to(torch.bfloat16)
+    exact = (x.double() @ first.t() @ second.t()).view(33, s.n1, s.n0).transpose(1, 2).reshape(33, s.outputs)
+    pair = Pair(plan)
+    y = torch.full((33, s.outputs), float("nan"), device="cuda", dtype=torch.bfloat16)
+    pair(x, pair.pack(torch, core0.bfloat16(), core1.bfloat16()), y)
+    torch.cuda.synchronize()
+    compare("pair as Kronecker factors", y, s.reference(x, core0.bfloat16(), core1.bfloat16()), exact)
+
+
+def kronecker_case(pattern, rows, element="bfloat16", activation="none", extras=False, backward=False, offset=0, extra_pitch=0,
+                   plan_index=0):
+    a, b, c, d = pattern
+    aligned = offset % 8 == 0 and (a * c * d + extra_pitch) % 8 == 0 and (d % 8 == 0 or (d <= 24 and c * d % 8 == 0))
+    aligned_back = offset % 8 == 0 and (a * b * d + extra_pitch) % 8 == 0 and (d % 8 == 0 or (d <= 24 and b * d % 8 == 0))
+    plans = kronecker_plans(pattern, rows, aligned)
+    job = pool.submit(Kronecker, plans[min(plan_index, len(plans) - 1)], element, activation)
+    back = pool.submit(Kronecker, kronecker_plans((a, c, b, d), rows, aligned_back)[0], element) if backward else None
+    cases.append(lambda: run_kronecker(job.result, back, pattern, rows, element, activation, extras, offset, extra_pitch))
+
+
+def run_kronecker(job, back, pattern, rows, element, activation, extras, offset, extra_pitch):
+    a, b, c, d = pattern
+    dtype = getattr(torch, element)
+    run = job()
+    label = f"factor {pattern} rows {rows} {element} {activation} {run.plan} +{offset}"
+    draw = lambda *s: torch.randn(*s, device="cuda").to(dtype)
+    x = padded(rows, a * c * d, dtype, offset, a * c * d + extra_pitch)
+    x.copy_(draw(rows, a * c * d))
+    assert run.plan.aligned == kronecker_aligned(x, pattern), label
+    w = (torch.randn(a, b, c, d, device="cuda") / c ** 0.5).to(dtype)
+    outputs = [padded(rows, a * b * d, dtype, offset, a * b * d + extra_pitch) for _ in range(4)]
+    y, gate, residual, dy = outputs
+    for v in outputs[1:]:
+        v.copy_(draw(rows, a * b * d))
+    bias = draw(a * b * d)
+
+    def whole(x, w, bias, gate, residual):
+        v = kronecker_reference(x.contiguous(), w)
+        v = activate(v + bias if extras else v, activation)
+        return v * gate + residual if extras else v
+
+    wide = [v.double() for v in (x, w, bias, gate, residual)]
+    packed = run.pack(torch, w)
+    extra = (bias, gate, residual) if extras else ()
+    twice(label, lambda: run(x, packed, y, *extra), y)
+    compare(label, y, whole(x, w, bias, gate, residual), whole(*wide))
+    if a * b * c * d * d * a < 1 << 22 and not extras and activation == "none":
+        compare(label + " mask", y, whole(x, w, bias, gate, residual), wide[0] @ kronecker_dense(wide[1]).t())
+    if back is None:
+        return
+    input_run = back.result()
+    dx = padded(rows, a * c * d, dtype, offset, a * c * d + extra_pitch)
+    packed = input_run.pack(torch, w, transposed=True)
+    twice(label + " dx", lambda: input_run(dy, packed, dx), dx)
+    gradient = BlockGradient(element)
+    dw = torch.empty(a * d, b, c, device="cuda", dtype=dtype)
+    twice(label + " dw", lambda: gradient(torch, dy, x, a * d, b, c, dw, inner=d, outer_a=b * d, stride_a=d, outer_b=c * d, stride_b=d), dw)
+
+    def gradients(x, w, dy):
+        x, w = (v.detach().clone().requires_grad_() for v in (x, w))
+        return torch.autograd.grad(kronecker_reference(x, w), (x, w), dy)
+
+    plain, exact = gradients(x, w, dy), gradients(wide[0], wide[1], dy.double())
+    compare(label + " dx", dx, plain[0], exact[0])
+    order = lambda g: g.permute(0, 3, 1, 2).reshape(a * d, b, c)
+    compare(label + " dw", dw, order(plain[1]), order(exact[1]))
+
+
+def factors():
+    if "--sanitize" in sys.argv:
+        kronecker_case((1, 48, 40, 8), 70, backward=True)
+        kronecker_case((2, 24, 37, 3), 70, backward=True, extras=True, activation="gelu")
+        kronecker_case((3, 20, 33, 1), 70, "float16", backward=True)
+        kronecker_case((1, 48, 48, 32), 70, backward=True)
+        return
+    for pattern in ((1, 48, 48, 8), (1, 64, 64, 16), (1, 48, 192, 24), (1, 192, 48, 24), (6, 64, 64, 1), (4, 48, 48, 64), (1, 96, 96, 6),
+                    (1, 48, 48, 12), (2, 128, 128, 4), (1, 192, 48, 2), (1, 64, 64, 3), (1, 256, 256, 3), (12, 48, 192, 1)):
+        kronecker_case(pattern, 501, backward=True)
+        kronecker_case(pattern, 1201, "float16", "silu", extras=True, plan_index=5)
+    for pattern in ((3, 50, 37, 7), (1, 5, 3, 2), (2, 9, 17, 5), (5, 31, 29, 1), (1, 33, 65, 40), (1, 16, 16, 37)):
+        kronecker_case(pattern, 333, backward=True)
+        kronecker_case(pattern, 77, activation="gelu", extras=True, plan_index=9)
+    for rows in (1, 2, 16, 17, 63):
+        kronecker_case((1, 64, 64, 16), rows, backward=True)
+        kronecker_case((16, 64, 64, 1), rows, extras=True)
+    kronecker_case((1, 64, 64, 16), 300, backward=True, offset=3, extras=True)
+    kronecker_case((1, 64, 64, 16), 300, backward=True, extra_pitch=8)
+    kronecker_case((1, 64, 64, 16), 300, backward=True, extra_pitch=5)
+
+
+def pairs():
+    square = PairShape(32, 32, 32, 32, 1)
+    if "--sanitize" in sys.argv:
+        pair_case(PairShape(16, 24, 17, 19, 1), 77, "float16", "gelu", extras=True, backward=True)
+        pair_case(PairShape(24, 16, 16, 32, 1), 77, extras=True, backward=True, cluster=2)
+        pair_case(PairShape(7, 5, 6, 9, 3), 41, activation="silu", extras=True, backward=True, cluster=2)
+        return
+    cases.append(pair_is_two_kronecker_factors)
+    for rows in (1, 2, 5, 15, 16, 17, 64, 1000):
+        pair_case(square, rows, "float16" if rows % 2 else "bfloat16", backward=rows > 4)
+    for cluster in (1, 2, 4, 8):
+        pair_case(square, 4097, cluster=cluster, backward=True, extras=True, activation="gelu")
+    pair_case(PairShape(64, 64, 64, 64, 1), 3001, backward=True)
+    pair_case(PairShape(64, 64, 64, 64, 1), 3001, "float16", "silu", extras=True)
+    pair_case(PairShape(32, 64, 32, 64, 1), 2049, backward=True, activation="gelu_tanh", extras=True)
+    pair_case(PairShape(24, 32, 24, 32, 1), 2049, backward=True)
+    pair_case(PairShape(32, 32, 32, 32, 2), 1000, backward=True)
+    pair_case(PairShape(64, 16, 16, 64, 4), 1000, backward=True)
+    pair_case(PairShape(16, 16, 16, 16, 8), 500, backward=True)
+    pair_case(PairShape(40, 30, 36, 28, 1), 777, backward=True, extras=True)
+    pair_case(PairShape(7, 5, 6, 9, 3), 333, backward=True, extras=True, activation="silu")
+    pair_case(PairShape(7, 5, 6, 9, 3), 333, backward=True, cluster=2)
+    pair_case(PairShape(29, 13, 11, 31, 1), 333, backward=True, cluster=4)
+    pair_case(PairShape(12, 4, 4, 50, 5), 257, backward=True)
+    pair_case(PairShape(32, 32, 32, 32, 1), 600, backward=True, offset=3, extras=True)
+    pair_case(PairShape(32, 32, 32, 32, 1), 600, backward=True, extra_pitch=8, extras=True)
+    pair_case(PairShape(32, 32, 32, 32, 1), 600, backward=True, extra_pitch=5)
+
+
+def main():
+    pairs()
+    factors()
+    for case in cases:
+        case()
+    print(f"{len(cases)} cases; worst error / allowed {worst[0]:.3f}; {len(failures)} failures")
+    sys.exit(1 if failures else 0)
+
+
+main()

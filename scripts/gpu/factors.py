@@ -1,0 +1,470 @@
+"""Pairs of factors and single Kronecker-sparse factors on torch tensors, through the device code of Sources/Kernels: what the Swift
+launcher does, and the operators' definitions to hold it against."""
+
+from dataclasses import dataclass
+from itertools import product
+
+from nvrtc import ELEMENTS, Kernel
+
+SHARED_LIMIT, PAIR_THREADS, CORE_REGISTERS = 232448, 512, 64
+ACTIVATIONS = {"none": 0, "gelu": 1, "gelu_tanh": 2, "silu": 3}
+
+
+def ceil_div(a, b):
+    return -(-a // b)
+
+
+def round_up(a, b):
+    return ceil_div(a, b) * b
+
+
+@dataclass(frozen=True)
+class PairShape:
+    """m1 input pieces of m0, n0 output pieces of n1, rank numbers for each pair of them (Factors/PairShape.cuh)."""
+
+    m0: int
+    m1: int
+    n0: int
+    n1: int
+    rank: int
+
+    @property
+    def inputs(self):
+        return self.m0 * self.m1
+
+    @property
+    def outputs(self):
+        return self.n0 * self.n1
+
+    @property
+    def multiply_adds(self):
+        return self.rank * self.m1 * self.n0 * (self.m0 + self.n1)
+
+    @property
+    def transposed(self):
+        return PairShape(self.n1, self.n0, self.m1, self.m0, self.rank)
+
+    def draw(self, torch, dtype, seed=0):
+        g = torch.Generator(device="cuda").manual_seed(seed)
+        core0 = torch.randn(self.m1, self.m0, self.n0 * self.rank, device="cuda", generator=g) / self.m0 ** 0.5
+        core1 = torch.randn(self.n0, self.m1 * self.rank, self.n1, device="cuda", generator=g) / (self.m1 * self.rank) ** 0.5
+        return core0.to(dtype), core1.to(dtype)
+
+    def reference(self, x, core0, core1):
+        """[M, m1 m0] -> [M, n0 n1] by two batched products: BlockPair.product of the library, and PyTorch's usual way."""
+        m = x.shape[0]
+        z = x.reshape(m, self.m1, self.m0).transpose(0, 1) @ core0
+        z = z.reshape(self.m1, m, self.n0, self.rank).permute(2, 1, 0, 3).reshape(self.n0, m, self.m1 * self.rank)
+        return (z @ core1).transpose(0, 1).reshape(m, self.outputs)
+
+
+@dataclass(frozen=True)
+class PairPlan:
+    """How a cluster divides a pair: the constants of Factors/PairShape.cuh and Factors/Pair.cu."""
+
+    shape: PairShape
+    cluster: int
+    row_blocks: int
+    stages: int
+    buffers: int
+    bulk: bool = True
+
+    @property
+    def inner(self):
+        return ceil_div(self.shape.m1, self.cluster) * self.shape.rank
+
+    @property
+    def chunks(self):
+        return round_up(self.cluster * ceil_div(self.inner, 8), 2)
+
+    @property
+    def output_pieces(self):
+        return ceil_div(self.shape.n0, self.cluster)
+
+    @property
+    def run_tiles(self):
+        return 4 if self.shape.n1 >= 24 else 2 if self.shape.n1 >= 12 else 1
+
+    @property
+    def column_tiles(self):
+        return ceil_div(self.shape.n1, 8 * self.run_tiles) * self.run_tiles
+
+    @property
+    def part_words(self):
+        s = self.shape
+        return 64 * (self.inner * ceil_div(s.n0, 8) * ceil_div(s.m0, 16)
+                     + self.output_pieces * self.column_tiles * (self.chunks // 2))
+
+    @property
+    def part_tiles(self):
+        """Tiles of eight outputs a warp takes at a time: the most whose operands of core 1 fit its registers."""
+        best = None
+        for tiles in (8, 4, 2, 1):
+            turns = ceil_div(self.output_pieces * ceil_div(self.column_tiles, tiles), 8)
+            if tiles % self.run_tiles == 0 and turns * tiles * self.chunks <= CORE_REGISTERS:
+                if best is None or ceil_div(self.column_tiles, tiles) == ceil_div(self.column_tiles, best):
+                    best = tiles
+        return best
+
+    @property
+    def shared(self):
+        s, rows = self.shape, 16 * self.row_blocks
+        z = self.output_pieces * (self.chunks * rows * 16 + 16)
+        units = ceil_div(s.m1, self.cluster) * round_up(s.m0, 8) // 8
+        x = rows * ((units + 1) // 2 * 32 + 16)
+        return round_up(self.buffers * z + self.stages * x, 16) + 16 * (self.stages + self.buffers)
+
+    @property
+    def fits(self):
+        s = self.shape
+        idle = any((self.cluster - 1) * ceil_div(pieces, self.cluster) >= pieces for pieces in (s.m1, s.n0))
+        turns = ceil_div(ceil_div(self.inner, 8) * ceil_div(s.n0, 8), 8)
+        registers = turns * 8 * ceil_div(s.m0, 16) * 2
+        return self.shared <= SHARED_LIMIT and registers <= CORE_REGISTERS and self.part_tiles is not None and not idle
+
+    def defines(self, **more):
+        s = self.shape
+        return dict(M0=s.m0, M1=s.m1, N0=s.n0, N1=s.n1, RANK=s.rank, CLUSTER=self.cluster, **more)
+
+    def __str__(self):
+        return f"c{self.cluster} r{16 * self.row_blocks} x{self.stages} z{self.buffers}"
+
+
+def pair_candidates(shape, bulk=True):
+    result = []
+    for cluster in (1, 2, 4, 8, 16):
+        for row_blocks in (1, 2):
+            for stages in (2, 3, 4) if bulk else (1,):
+                for buffers in (2, 3, 4):
+                    plan = PairPlan(shape, cluster, row_blocks, stages, buffers, bulk)
+                    if plan.fits:
+                        result.append(plan)
+    return result
+
+
+def pair_plan(shape, bulk=True, cluster=None):
+    """The plan by rule, or None where the cores do not fit the registers of a portable cluster: the smallest cluster that holds
+    them, 16 rows a step, then as many buffers as there is room for."""
+    plans = [p for p in pair_candidates(shape, bulk) if p.cluster <= 8 and cluster in (None, p.cluster)]
+    return max(plans, key=lambda p: (-p.cluster, -p.row_blocks, min(p.stages, 3), p.buffers, -p.stages), default=None)
+
+
+class Pair:
+    """Kernels and launches of one pair: y = epilogue(x through core 0 and core 1)."""
+
+    def __init__(self, plan, element="bfloat16", activation="none", keep=False, output=True):
+        self.plan, self.shape, self.keep, self.output = plan, plan.shape, keep, output
+        defines = plan.defines(ELEMENT=ELEMENTS[element])
+        tag = "_".join(str(v) for _, v in sorted(defines.items()))
+        self.pack_kernel = Kernel("Factors/PairPack.cu", "pair_pack_" + tag, defines)
+        defines.update(ROW_BLOCKS=plan.row_blocks, X_STAGES=plan.stages, Z_BUFFERS=plan.buffers, X_BULK=int(plan.bulk), SHARED=plan.shared, PART_TILES=plan.part_tiles,
+                       ACTIVATION=ACTIVATIONS[activation], KEEP=int(keep), OUTPUT=int(output))
+        tag = "_".join(str(v) for _, v in sorted(defines.items()))
+        self.kernel = Kernel("Factors/Pair.cu", "pair_" + tag, defines, plan.shared, cluster=plan.cluster)
+        self.resident = None
+
+    def pack(self, torch, core0, core1, transposed=False):
+        """Both cores of the pair, or (transposed) of the pair whose transpose this one is: for the input gradient."""
+        s = self.shape
+        strides0 = [s.m0 * s.n0 * s.rank, s.n0 * s.rank, s.rank, 1]
+        strides1 = [s.m1 * s.rank * s.n1, s.rank * s.n1, s.n1, 1]
+        if transposed:
+            o = s.transposed
+            first, second = core1, core0
+            # Its core 0 is (i = j, p = q, j = i, s) of core1[j][(i, s)][q]; its core 1 is (j = i, i = j, s, q = p) of core0[i][p][(j, s)].
+            strides0 = [o.m1 * o.rank * o.n1, 1, o.rank * o.n1, o.n1]
+            strides1 = [o.m0 * o.n0 * o.rank, o.rank, 1, o.n0 * o.rank]
+        else:
+            first, second = core0, core1
+        words = self.plan.cluster * self.plan.part_words
+        packed = torch.full((words,), -1, device="cuda", dtype=torch.int32)
+        self.pack_kernel(ceil_div(words, 256), 256, first, second, packed, *strides0, *strides1)
+        return packed
+
+    def allocate_inner(self, torch, rows, dtype):
+        return torch.full((rows, self.shape.n0, 8 * self.plan.chunks), float("nan"), device="cuda", dtype=dtype)
+
+    def __call__(self, x, packed, y, bias=None, gate=None, residual=None, inner=None):
+        rows = x.shape[0]
+        if self.resident is None:
+            self.resident = self.kernel.resident_clusters(PAIR_THREADS)
+        clusters = max(1, min(self.resident, ceil_div(rows, 16 * self.plan.row_blocks)))
+        target = y if y is not None else x
+        run = 16 if self.shape.n1 >= 24 else 8 if self.shape.n1 >= 12 else 4
+        aligned = target.data_ptr() % run == 0 and target.stride(0) * 2 % run == 0 and self.shape.n1 * 2 % run == 0
+        self.kernel(clusters * self.plan.cluster, PAIR_THREADS, x, packed, inner, y, bias, gate, residual, target.stride(0), aligned, rows,
+                    x.stride(0))
+
+
+def bulk_possible(x, m0):
+    return m0 % 8 == 0 and x.data_ptr() % 16 == 0 and x.stride(0) % 8 == 0
+
+
+class BlockGradient:
+    """gradient[group, p, q] = sum over rows of a[row, (group, p)] b[row, (group, q)], in a fixed order."""
+
+    SHARED = 3 * 2 * 64 * 144
+
+    def __init__(self, element="bfloat16"):
+        defines = dict(ELEMENT=ELEMENTS[element])
+        self.kernel = Kernel("Factors/BlockGradient.cu", f"block_gradient_{ELEMENTS[element]}", defines, self.SHARED)
+        self.sums = Kernel("Factors/BlockGradient.cu", f"block_gradient_sum_{ELEMENTS[element]}",
+                           dict(defines, SUM=1, FLOAT_GRADIENT=0))
+
+    @staticmethod
+    def splits(rows, groups, p, q, sms=132):
+        tiles = groups * ceil_div(p, 64) * ceil_div(q, 64)
+        return max(1, min(ceil_div(rows, 256), ceil_div(4 * sms, tiles), (1 << 26) // (groups * p * q) + 1))
+
+    def __call__(self, torch, a, b, groups, p, q, out, inner=1, outer_a=0, stride_a=1, outer_b=0, stride_b=1, padding=None):
+        """`padding`: (numbers, numbers with padding) of a block of the inner index, for p and for q."""
+        rows = a.shape[0]
+        splits = self.splits(rows, groups, p, q)
+        partials = torch.empty(splits, groups, p, q, device="cuda", dtype=torch.float32)
+        tiles = ceil_div(p, 64) * ceil_div(q, 64)
+        self.kernel((splits, tiles, groups), 128, a, b, partials, rows, p, q, inner, a.stride(0), outer_a, stride_a, b.stride(0),
+                    outer_b, stride_b)
+        out_p, out_q = out.shape[1:]
+        (block_p, padded_p), (block_q, padded_q) = padding or ((out_p, out_p), (out_q, out_q))
+        self.sums(ceil_div(out.numel(), 256), 256, partials, out, splits, groups, p, q, out_p, out_q, block_p, padded_p, block_q,
+                  padded_q)
+
+
+class PairBackward:
+    """Gradients of a pair: x saved, z recomputed; dx by the transposed pair, which leaves dz as its own intermediate."""
+
+    def __init__(self, plan, transposed_plan, element="bfloat16"):
+        self.plan, self.transposed_plan = plan, transposed_plan
+        self.input = Pair(transposed_plan, element, keep=True)
+        self.inner = Pair(plan, element, keep=True, output=False)
+        self.gradient = BlockGradient(element)
+
+    def pack(self, torch, core0, core1):
+        return self.inner.pack(torch, core0, core1), self.input.pack(torch, core0, core1, transposed=True)
+
+    def allocate(self, torch, rows, dtype):
+        return self.inner.allocate_inner(torch, rows, dtype), self.input.allocate_inner(torch, rows, dtype)
+
+    def __call__(self, torch, x, dy, packed, packed_transposed, z, dz, dx, dcore0, dcore1):
+        s, plan, back = self.plan.shape, self.plan, self.transposed_plan
+        rows = x.shape[0]
+        self.input(dy, packed_transposed, dx, inner=dz)
+        self.inner(x, packed, None, inner=z)
+        wide, wide_back = 8 * plan.chunks, 8 * back.chunks
+        self.gradient(torch, x, dz.view(rows, -1), s.m1, s.m0, wide_back, dcore0, outer_a=s.m0, outer_b=wide_back,
+                      padding=((s.m0, s.m0), (back.inner, 8 * ceil_div(back.inner, 8))))
+        self.gradient(torch, z.view(rows, -1), dy, s.n0, wide, s.n1, dcore1, outer_a=wide, outer_b=s.n1,
+                      padding=((plan.inner, 8 * ceil_div(plan.inner, 8)), (s.n1, s.n1)))
+
+
+@dataclass(frozen=True)
+class KroneckerPlan:
+    """How a grid divides a factor (a, b, c, d): the constants of Factors/KroneckerShape.cuh and Factors/Kronecker.cu."""
+
+    pattern: tuple
+    slice: int
+    part: int
+    width: int
+    tiles: int
+    row_blocks: int
+    tile_rows: int
+    chunk_steps: int
+    stages: int
+    warps: int = 8
+    blocks: int = 1
+    aligned: bool = True
+
+    @property
+    def slices(self):
+        return ceil_div(self.pattern[3], self.slice)
+
+    @property
+    def parts(self):
+        return ceil_div(self.pattern[1], self.part)
+
+    @property
+    def steps(self):
+        return ceil_div(self.pattern[2], 16)
+
+    @property
+    def part_words(self):
+        return 64 * self.slice * (self.part // 8) * self.steps
+
+    @property
+    def pitch(self):
+        return row_pitch(self.slice, self.width, self.chunk_steps)
+
+    @property
+    def shared(self):
+        return 4 * self.part_words + self.stages * self.tile_rows * self.pitch
+
+    @property
+    def units(self):
+        return self.tile_rows // (16 * self.row_blocks) * (self.slice // self.width) * (self.part // 8 // self.tiles)
+
+    def splits(self, rows):
+        """Blocks along the rows: whole waves of the multiprocessors, and not so many that loading the weights shows."""
+        c = self.pattern[2]
+        combos = self.parts * self.slices * self.pattern[0]
+        slots = SMS * self.blocks
+        row_tiles = ceil_div(rows, self.tile_rows)
+        best = None
+        for waves in (1, 2, 3, 4):
+            z = max(1, min(row_tiles, waves * slots // combos))
+            tile_bytes = self.tile_rows * self.slice * (c + self.part) * 2
+            cost = ceil_div(combos * z, slots) * (ceil_div(row_tiles, z) * tile_bytes + 4 * self.part_words + 60000)
+            if best is None or cost < best[0]:
+                best = (cost, z)
+        return best[1]
+
+    def times(self, rows):
+        """Seconds by what could bound it: device memory, L2, shared memory, matrix units; and the share of warps with work."""
+        a, b, c, d = self.pattern
+        segment = 2 * self.slice if self.slice < d else 2 * c * d
+        run = 4 * self.tiles * self.width if d == self.width else 2 * self.width
+        partial = 1 if run % 32 == 0 else 2 if run >= 16 else 32 / run
+        products = ceil_div(rows, 16) * a * self.slices * self.slice * self.steps * self.parts * self.part // 8
+        x_bytes = rows * a * c * d * 2
+        memory = (x_bytes + rows * a * b * d * 2) / 4.25e12
+        l2 = (x_bytes * self.parts * max(1, 32 / segment) + rows * a * b * d * 2 * partial * 1.5) / 6.25e12
+        shared = (products * (512 / self.tiles + 256 / self.row_blocks) + 2 * x_bytes * self.parts) / 28e12
+        matrix = products * 2 / (SMS * 1.7e9)
+        busy = self.units / self.warps
+        combos = self.parts * self.slices * a * self.splits(rows)
+        slots = SMS * self.blocks
+        return memory, l2, shared / busy, matrix / busy, combos / round_up(combos, slots)
+
+    def cost(self, rows):
+        """Predicted seconds. The weights are fitted to 160 measured plans (tune_kronecker.py): 25 % off on average, and the plan it
+        prefers 1.5 % slower than the best measured."""
+        *times, full = self.times(rows)
+        flight = min(1.0, (self.stages - 1) * self.tile_rows * self.pitch * self.blocks / 30000)
+        return (max(times) + 0.6 * (sum(times) - max(times))) / max(full, 0.3) / flight ** 0.25
+
+    def defines(self, **more):
+        a, b, c, d = self.pattern
+        return dict(A=a, B=b, C=c, D=d, SLICE=self.slice, PART=self.part, WIDTH=self.width, TILES=self.tiles, **more)
+
+    def __str__(self):
+        return f"l{self.slice}/{self.width} j{self.part}/{8 * self.tiles} rows {self.tile_rows}/{16 * self.row_blocks} k{16 * self.chunk_steps} x{self.stages} w{self.warps}x{self.blocks}"
+
+
+SMS = 132
+_pitches = {}
+
+
+def read_group(width):
+    return next(g for g in (8, 6, 4, 3, 2, 1) if width % g == 0)
+
+
+def row_pitch(slice, width, steps):
+    """Bytes between rows in shared memory: the fewest for which the lanes of one access share no bank, if there is such a pitch."""
+    key = slice, width, steps
+    if key not in _pitches:
+        least = steps * 32 * slice
+        words = {8: 4, 4: 2}.get(read_group(width), 1)
+        best = None
+        for pad in range(0, 128, 16):
+            pitch = least + pad
+            if slice == 1:
+                conflicts = 0 if pitch // 16 % 2 else 1
+            else:
+                banks = [((lane // 4) * pitch + (lane % 4) * slice * 2 + 4 * w) // 4 % 32
+                         for lane in range(32 // words) for w in range(words)]
+                conflicts = max(banks.count(v) for v in set(banks))
+            if best is None or conflicts < best[0]:
+                best = (conflicts, pitch)
+        _pitches[key] = best[1]
+    return _pitches[key]
+
+
+def kronecker_candidates(pattern, aligned=True):
+    a, b, c, d = pattern
+    slices = [d] if d <= 24 else []
+    slices += [s for s in (1, 2, 4, 8, 16, 32) if s < d and (not aligned or (s % 8 == 0 and d % s == 0))]
+    steps, result = ceil_div(c, 16), []
+    for slice in slices or [1]:
+        widths = {w for w in (16, 8, 4, 2, 1) if slice % w == 0} | ({slice} if slice <= 24 else set())
+        for width, row_blocks, tiles, (warps, blocks, sums) in product(sorted(widths), (1, 2, 4), (1, 2, 3, 4, 6, 8), ((8, 1, 32), (8, 2, 16), (16, 1, 16))):
+            if width * tiles * row_blocks > sums or read_group(width) * row_blocks > 8:
+                continue
+            most = ceil_div(b, 8 * tiles)
+            for number in sorted({ceil_div(most, p) for p in range(1, most + 1)}):
+                units = slice // width * number
+                if units > warps:
+                    continue
+                for chunk_steps in sorted({ceil_div(steps, n) for n in (1, 2, 3, 4, 6, 8, 12, 16)}):
+                    for stages in (2, 3, 4):
+                        plan = KroneckerPlan(pattern, slice, 8 * tiles * number, width, tiles, row_blocks,
+                                             16 * row_blocks * (warps // units), chunk_steps, stages, warps, blocks, aligned)
+                        if plan.shared > (SHARED_LIMIT if blocks == 1 else 115000):
+                            break
+                        result.append(plan)
+    return result
+
+
+def kronecker_plans(pattern, rows, aligned=True):
+    return sorted(kronecker_candidates(pattern, aligned), key=lambda p: p.cost(rows))
+
+
+def kronecker_choice(pattern, rows, aligned=True):
+    """(path, plan or None, reason): the kernel, one strided batched product without copies (d = 1), or permutations around one.
+
+    Batched products are predicted from measurements (tune_kronecker.py): 1.3 times the limit where nothing moves; with permutations
+    5 to 30 times the memory limit, growing with d, and the arithmetic."""
+    a, b, c, d = pattern
+    memory, arithmetic = 2 * rows * a * d * (b + c) / 4.25e12, 2 * rows * a * b * c * d / 690e12
+    plan = next(iter(kronecker_plans(pattern, rows, aligned)), None)
+    kernel = plan.cost(rows) if plan else float("inf")
+    library = 1.3 * max(memory, arithmetic) if d == 1 else (5 + 0.25 * min(d, 100)) * memory + arithmetic
+    path = "kernel" if kernel < library else "zero-copy bmm" if d == 1 else "bmm"
+    return path, plan, f"predicted {kernel * 1e3:.3f} ms by the kernel, {library * 1e3:.3f} ms by batched products"
+
+
+class Kronecker:
+    """Kernels and launches of one factor, batch first."""
+
+    def __init__(self, plan, element="bfloat16", activation="none"):
+        self.plan = plan
+        defines = plan.defines(ELEMENT=ELEMENTS[element])
+        tag = "_".join(str(v) for _, v in sorted(defines.items()))
+        self.pack_kernel = Kernel("Factors/KroneckerPack.cu", "kronecker_pack_" + tag, defines)
+        defines.update(ROW_BLOCKS=plan.row_blocks, TILE_ROWS=plan.tile_rows, CHUNK_STEPS=plan.chunk_steps, STAGES=plan.stages, X_PITCH=plan.pitch,
+                       X_ALIGNED=int(plan.aligned), SHARED=plan.shared, ACTIVATION=ACTIVATIONS[activation], WARPS=plan.warps,
+                       BLOCKS_PER_SM=plan.blocks)
+        tag = "_".join(str(v) for _, v in sorted(defines.items()))
+        self.kernel = Kernel("Factors/Kronecker.cu", "kronecker_" + tag, defines, plan.shared)
+
+    def pack(self, torch, w, transposed=False):
+        """Weights [a, b, c, d] of the factor, or (transposed) of the one whose transpose this is: for the input gradient."""
+        plan = self.plan
+        a, b, c, d = plan.pattern
+        words = a * plan.slices * plan.parts * plan.part_words
+        packed = torch.full((words,), -1, device="cuda", dtype=torch.int32)
+        strides = [b * c * d, d, b * d, 1] if transposed else [b * c * d, c * d, d, 1]
+        self.pack_kernel(ceil_div(words, 256), 256, w, packed, *strides)
+        return packed
+
+    def __call__(self, x, packed, y, bias=None, gate=None, residual=None):
+        plan, rows = self.plan, x.shape[0]
+        a, b, c, d = plan.pattern
+        run = 2 * plan.tiles * d if d == plan.width else plan.width
+        piece = min(16, 2 * (run & -run))
+        aligned = all(n * 2 % piece == 0 for n in (y.stride(0), b * d, run, d if d > plan.width else run)) and y.data_ptr() % piece == 0
+        self.kernel((plan.parts * plan.slices, a, plan.splits(rows)), 32 * plan.warps, x, packed, y, bias, gate, residual, y.stride(0), aligned,
+                    rows, x.stride(0))
+
+
+def kronecker_aligned(x, pattern):
+    """Whole segments of 16 bytes, so that rows may be copied by 16 bytes."""
+    a, b, c, d = pattern
+    return x.data_ptr() % 16 == 0 and x.stride(0) % 8 == 0 and (d % 8 == 0 or (d <= 24 and c * d % 8 == 0))
+
+
+def kronecker_reference(x, w):
+    """[M, a c d] and [a, b, c, d] -> [M, a b d]: a permutation, a batched product, a permutation."""
+    a, b, c, d = w.shape
+    m = x.shape[0]
+    left = x.view(m, a, c, d).permute(1, 3, 0, 2).reshape(a * d, m, c)
+    right = w.permute(0, 3, 2, 1).reshape(a * d, c, b)
+    return (left @ right).view(a, d, m, b).permute(2, 0, 3, 1).reshape(m, a * b * d)
