@@ -4,7 +4,7 @@ import MLX
 public enum ModelRegistry {
   /// Every family.
   public static let families: [any CheckpointModel.Type] = [
-    BERTModel.self, GPT2Model.self, LlamaModel.self,
+    BERTModel.self, GPT2Model.self, LlamaModel.self, MLPModel.self, ViTModel.self, T2TViTModel.self,
   ]
 
   /// Loads a folder of any family.
