@@ -25,7 +25,7 @@ import Testing
     let result = try benchmark(specs, backward: backward)
     #expect(result.rows.map(\.name) == ["dense"] + specs)
     #expect(result.shape == [8, 16, 12] && result.dtype == "float32")
-    #expect(result.backward == backward)
+    #expect(result.backward == backward && !result.bases)
     #expect(result.matrixTeraflops == 4 && result.copyGigabytes == 200)
     let passes = backward ? 3.0 : 1
     for (row, spec) in zip(result.rows, ["dense"] + specs) {
@@ -48,6 +48,14 @@ import Testing
       #expect(result.table.contains(spec))
     }
     #expect(result.rows[0].ratio == 1)
+    #expect(result.rows.map(\.path) == [.dense] + specs.map { _ in .reference })
+    #expect(result.automatic.map(\.name) == specs)
+    for (item, row) in zip(result.automatic, result.rows.dropFirst()) {
+      #expect(item.choice.path == .reference && result.table.contains(item.choice.reason))
+      let dense = backward ? Double.infinity : result.rows[0].timing.median
+      let fastest = Swift.min(row.timing.median, dense)
+      expectClose([item.regret], [row.timing.median / fastest], .relative(1e-9))
+    }
     let data = try JSONEncoder().encode(result)
     #expect(try JSONDecoder().decode(LayerBenchmark.self, from: data).rows.count == 5)
   }
@@ -55,6 +63,22 @@ import Testing
   @Test func theDenseLayerIsMeasuredOnce() throws {
     #expect(try benchmark(["dense", "2:4", "dense"]).rows.map(\.name) == ["dense", "2:4"])
     #expect(try benchmark([], dtype: .bfloat16).dtype == "bfloat16")
+  }
+
+  @Test func repetitionsAreQueuedAndEachJobIsTimed() throws {
+    var counts = [0, 0]
+    let jobs = [0, 1].map { job in
+      {
+        counts[job] += 1
+        return [MLXArray.zeros([4096]) + Double(counts[job])]
+      }
+    }
+    let timings = try measureQueued(jobs, rounds: 2)
+    #expect(timings.map(\.seconds.count) == [2, 2])
+    #expect(timings.allSatisfy { $0.median > 0 } && counts.allSatisfy { $0 >= 16 })
+    #expect(throws: MLXError("a cause")) {
+      try measureQueued([{ [MLXArray(failure: MLXError("a cause"))] }])
+    }
   }
 
   @Test func aSpecThatDoesNotFitIsRefused() {

@@ -10,8 +10,10 @@ import Testing
 
 @Suite struct AllocationTests {
   private func random(_ key: UInt64, items: Int, options: Int) throws -> [[AllocationOption]] {
-    let values = try MLXRandom.uniform(low: 0, high: 1, [items, options, 2], key: MLXRandom.key(key))
-      .asArray(Double.self)
+    let values = try MLXRandom.uniform(
+      low: 0, high: 1, [items, options, 2], key: MLXRandom.key(key)
+    )
+    .asArray(Double.self)
     return (0..<items).map { item in
       (0..<options).map { option in
         let place = (item * options + option) * 2

@@ -1,7 +1,7 @@
 """Times Strassen-Tile's kernels and their rivals in one run: medians and spread, share of the limits measured in the same run,
 energy, JSON.
 
-usage: bench.py OUT.json [--shapes MxKxN,...] [--ranks 16,24,...] [--compile-ranks 16] [--energy SHAPES] [--parts]
+usage: bench.py OUT.json [--shapes MxKxN,...] [--ranks 16,24,...] [--compile-ranks 16] [--energy SHAPES] [--parts] [--no-sparse]
 
 Rivals: dense cuBLAS; 2:4 by cuSPARSELt with its search; the operator written plainly in PyTorch, and that under torch.compile; a
 pair of plain Triton kernels around torch.bmm. Ours is what the Swift library launches.
@@ -26,6 +26,7 @@ parser.add_argument("--ranks", default="16,24,32,48,49")
 parser.add_argument("--compile-ranks", default="16")
 parser.add_argument("--energy", default="8192x8192x8192,16384x4096x4096")
 parser.add_argument("--parts", action="store_true")
+parser.add_argument("--no-sparse", action="store_true")
 parser.add_argument("--rounds", type=int, default=5)
 options = parser.parse_args()
 torch.manual_seed(0)
@@ -89,10 +90,11 @@ class Race:
         return result
 
     def energy(self, meter):
-        """Joules of one pass of each candidate, over a second each."""
+        """Joules of one pass of each candidate, over half a second each after as long a start."""
         result = {}
         for name in self.graphs:
-            count = max(2, int(1000 / self.replay(name, 4) / self.passes[name]))
+            count = max(2, int(500 / self.replay(name, 4) / self.passes[name]))
+            self.replay(name, count)
             before = meter()
             self.replay(name, count)
             result[name] = (meter() - before) / count / self.passes[name]
@@ -161,7 +163,8 @@ def measure(shape, rank, limits, meter):
     weight = draw(rank, ceil_div(N, 4), ceil_div(K, 4)) / (K / 4) ** 0.5
     race = Race()
     race.add("dense", lambda i: torch.matmul(xs[i], dense.t(), out=ys[i]), sets)
-    add_sparse(race, dense, xs, sets)
+    if not options.no_sparse:
+        add_sparse(race, dense, xs, sets)
 
     layer = StrassenTile(torch, Rows("flat", 1, M), K, N, rank, backward=True)
     padded = layer.pad(weight)

@@ -79,9 +79,8 @@ run(Rows("sequence", 3, 197), 515, 1031, 24, "bfloat16", "gelu")
 run(Rows("batch", 6, 31), 1023, 250, 49, "float32", "silu")
 if "--sanitize" not in sys.argv:
     for element in ("bfloat16", "float16", "float32"):
-        for rank in (7, 16, 25, 32, 49, 64):
+        for rank in (7, 64):
             run(Rows("sequence", 3, 197), 515, 1031, rank, element, "gelu")
-            run(Rows("batch", 6, 331), 1023, 250, rank, element, "gelu_tanh")
     run(Rows("flat", 1, 777), 264, 1304, 16, "bfloat16", offset=3)
 print(f"worst error / allowed {worst:.3f}; {len(failures)} failures")
 sys.exit(1 if failures else 0)

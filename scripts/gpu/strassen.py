@@ -123,12 +123,12 @@ class StrassenTile:
 
     def basis_gradient(self, planes, z):
         """[rank, 16] float32."""
-        blocks = 2 * self.torch.cuda.get_device_properties(0).multi_processor_count
+        blocks = 4 * self.torch.cuda.get_device_properties(0).multi_processor_count
         partials = self.poison(blocks, self.rank, 16, dtype=self.torch.float32)
         result = self.poison(self.rank, 16, dtype=self.torch.float32)
         self.basis_kernel(blocks, 256, planes, z, partials, *self.rows.arguments, self.rows.tile_rows, z.shape[1], z.stride(0),
                           planes.shape[2])
-        self.sum_kernel(ceil_div(self.rank * 16, 256), 256, partials, result, blocks)
+        self.sum_kernel(self.rank, 256, partials, result, blocks)
         return result
 
 

@@ -30,7 +30,8 @@ public struct LayerBenchmark: Codable, Sendable {
     public var parameters: Int
   }
 
-  /// What `auto` takes for a structure where the dense weight is kept too, next to what was measured.
+  /// What `auto` takes for a structure (without gradients, where the dense weight is kept too), next
+  /// to what was measured.
   public struct Automatic: Codable, Sendable {
     /// The structure.
     public var name: String
@@ -122,10 +123,11 @@ public struct LayerBenchmark: Codable, Sendable {
         parameters: cost.parameters)
     }
     let automatic = zip(operators, structures).dropFirst().map { spec, structure in
-      let choice = structure.choice(shape: [1, m, k], dtype: dtype, keepsDense: true)
+      // A gradient is of the structure's own parameters: there is no dense path to it.
+      let choice = structure.choice(shape: [1, m, k], dtype: dtype, keepsDense: !backward)
       let own = rows.filter { $0.name == "\(spec)" }
       let chosen = choice.path == .dense ? rows[0] : own.first { $0.path == choice.path }
-      let fastest = ([rows[0]] + own).map(\.timing.median).min() ?? 0
+      let fastest = ((backward ? [] : [rows[0]]) + own).map(\.timing.median).min() ?? 0
       return Automatic(
         name: "\(spec)", choice: choice,
         regret: (chosen?.timing.median ?? .infinity) / fastest)

@@ -8,12 +8,16 @@
 //   z          [rows, columns], row pitch pitchZ; tileRows tile rows exist
 //   partials   out, float32 [blocks][RANK, 16]; summed in order by TESSERA_SUM = 1: gradient [RANK, 16] float32
 //
-// Launch: grid of any number of blocks (2 an SM), 256 threads. The sum: 256 threads, grid ceil(RANK * 16 / 256), `count` partials.
-// Deterministic for a given grid. Contraction over positions on the warp-wide matrix units; a lane gathers its elements of z one
-// by one, so this is bound by load instructions, not by bytes: a gradient that is wanted rarely (bases are frozen or learn slowly).
+// Launch: any number of blocks (4 an SM), 256 threads. The sum: RANK blocks of 256 threads, `count` partials.
+// Deterministic for a given number of blocks. Both operands are read once, 16 bytes at a time.
+//
+// The contraction runs over tiles, in whatever order, as long as both operands follow it. Lane (g, q) takes the 16 bytes of planes g
+// and g + 8 (of each 16) that are its own vectorLength tiles of a window: they are the A operand as they lie. For the same tiles it
+// reads row g mod 4 of z, 64 bytes, and picks the elements b = g / 4 and b = 2 + g / 4 of each tile for two B operands: column g of
+// operand c is position 4 (g mod 4) + 2 c + g / 4.
 #include "Rank.cuh"
-#include "RowMap.cuh"
 #include "TensorCore.cuh"
+#include "TileInput.cuh"
 
 #ifndef TESSERA_KERNEL
 #define TESSERA_KERNEL basis_gradient
@@ -25,99 +29,112 @@
 #if TESSERA_SUM
 extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
     const float* __restrict__ partials, float* __restrict__ gradient, int count) {
-  const int i = blockIdx.x * 256 + threadIdx.x;
-  if (i >= rank * 16) return;
+  __shared__ float sums[16][16];
+  const int slice = threadIdx.x / 16, position = threadIdx.x % 16;
   float sum = 0.0f;
-  for (int k = 0; k < count; ++k) sum += partials[(i64)k * rank * 16 + i];
-  gradient[i] = sum;
+  for (int k = slice; k < count; k += 16) sum += partials[((i64)k * rank + blockIdx.x) * 16 + position];
+  sums[slice][position] = sum;
+  __syncthreads();
+  if (slice > 0) return;
+  for (int k = 1; k < 16; ++k) sum += sums[k][position];
+  gradient[blockIdx.x * 16 + position] = sum;
 }
 #else
 constexpr int rankTiles = (rank + 15) / 16;
 constexpr int warps = 8;
-constexpr int windowColumns = 4 * vectorLength;
+constexpr int windowTiles = 4 * vectorLength;
+
+__device__ __forceinline__ u32 word(const uint4& v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
+
+/// The A operand of a step from the lane's tiles of planes g and g + 8.
+__device__ __forceinline__ void operandA(u32 (&a)[fragmentWordsA], const uint4 (&planes)[2], int step) {
+#if TESSERA_ELEMENT == 2
+  a[0] = Element::round(__uint_as_float(word(planes[0], 2 * step)));
+  a[1] = Element::round(__uint_as_float(word(planes[1], 2 * step)));
+  a[2] = Element::round(__uint_as_float(word(planes[0], 2 * step + 1)));
+  a[3] = Element::round(__uint_as_float(word(planes[1], 2 * step + 1)));
+#else
+  a[0] = word(planes[0], step);
+  a[1] = word(planes[1], step);
+#endif
+}
+
+/// B operand c of a step from the lane's row of z.
+__device__ __forceinline__ void operandB(u32 (&b)[fragmentWordsB], const uint4 (&row)[4], int step, int c, bool second) {
+#if TESSERA_ELEMENT == 2
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const uint4& tile = row[2 * step + i];
+    b[i] = Element::round(__uint_as_float(second ? word(tile, 2 * c + 1) : word(tile, 2 * c)));
+  }
+#else
+  // 16 bytes hold two tiles.
+  b[0] = permuteBytes(word(row[step], c), word(row[step], 2 + c), second ? 0x7632 : 0x5410);
+#endif
+}
 
 extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
     const Storage* __restrict__ planes, const Storage* __restrict__ z, float* __restrict__ partials, ROW_MAP_PARAMETERS,
     int tileRows, int columns, int pitchZ, int pitchPlanes) {
   __shared__ float sums[warps][16][16];
-  const RowMap map = ROW_MAP_ARGUMENT;
+  const Input input(z, ROW_MAP_ARGUMENT, tileRows, columns, pitchZ);
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, q = lane & 3;
+  const i64 planeStride = (i64)tileRows * pitchPlanes;
   float d[rankTiles][2][4];
 #pragma unroll
   for (int m = 0; m < rankTiles; ++m)
 #pragma unroll
-    for (int n = 0; n < 2; ++n)
+    for (int c = 0; c < 2; ++c)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) d[m][n][i] = 0.0f;
+      for (int i = 0; i < 4; ++i) d[m][c][i] = 0.0f;
 
-  // A unit of work is a window, 4 * vectorLength positions of one tile row, in four (float32: two) contraction steps of eight:
-  // in step s, lane q takes the positions 8 s + 2 q and the next.
-  const i64 planeStride = (i64)tileRows * pitchPlanes;
-  const int across = (pitchPlanes + windowColumns - 1) / windowColumns;
+  const int across = (pitchPlanes + windowTiles - 1) / windowTiles;
   const i64 units = (i64)tileRows * across;
   for (i64 unit = blockIdx.x * warps + warp; unit < units; unit += gridDim.x * warps) {
-    const int tileRow = (int)(unit / across), firstTile = (int)(unit % across) * windowColumns;
-    if (4 * firstTile >= columns) continue;
-    const Storage* source = planes + (i64)tileRow * pitchPlanes + firstTile + 2 * q;
-    const auto exists = [&](int s) { return firstTile + 8 * s + 2 * q < pitchPlanes; };
-    // Column n = g of half h is position 8 h + g: row 2 h + g / 4, column g mod 4 of the tile.
-    const Storage* rows[2];
+    const int tileRow = (int)(unit / across), tile = (int)(unit % across) * windowTiles + q * vectorLength;
+    const bool exists = tile < pitchPlanes;
+    const int source = input.row(tileRow, g & 3);
+    uint4 row[4];
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const int r = map.row(tileRow, 2 * h + g / 4);
-      rows[h] = r < 0 ? nullptr : z + (i64)r * pitchZ;
-    }
-    const auto element = [&](int h, int tile) -> Storage {
-      const int column = 4 * tile + g % 4;
-      return rows[h] != nullptr && column < columns ? rows[h][column] : (Storage)0;
-    };
+    for (int i = 0; i < 4; ++i) row[i] = input.load(source, 4 * tile + i * vectorLength);
+    const Storage* start = planes + (i64)tileRow * pitchPlanes + tile;
+    uint4 chunks[rankTiles][2];
 #pragma unroll
-    for (int s = 0; s < 4; ++s) {
-#if TESSERA_ELEMENT == 2
-      if (s >= 2) break;
-      u32 b[2][2];
+    for (int m = 0; m < rankTiles; ++m)
 #pragma unroll
-      for (int h = 0; h < 2; ++h)
+      for (int half = 0; half < 2; ++half) {
+        const int plane = 16 * m + 8 * half + g;
+        chunks[m][half] = exists && plane < rank ? loadConstant(start + plane * planeStride) : make_uint4(0, 0, 0, 0);
+      }
+    constexpr int steps = vectorLength / 2;
 #pragma unroll
-        for (int i = 0; i < 2; ++i) b[h][i] = Element::round(__uint_as_float(element(h, firstTile + 8 * s + 2 * q + i)));
+    for (int step = 0; step < steps; step += 2) {
+      u32 b[2][2][fragmentWordsB];
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        operandB(b[c][0], row, step, c, g >= 4);
+        operandB(b[c][1], row, step + 1, c, g >= 4);
+      }
 #pragma unroll
       for (int m = 0; m < rankTiles; ++m) {
-        u32 a[4];
+        u32 a[2][fragmentWordsA];
+        operandA(a[0], chunks[m], step);
+        operandA(a[1], chunks[m], step + 1);
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const int plane = 16 * m + 8 * (i % 2) + g;
-          const Storage v = plane < rank && exists(s) ? source[plane * planeStride + 8 * s + i / 2] : 0u;
-          a[i] = Element::round(__uint_as_float(v));
-        }
-        multiplyAccumulate(d[m][0], a, b[0]);
-        multiplyAccumulate(d[m][1], a, b[1]);
+        for (int c = 0; c < 2; ++c) multiplyAccumulate(d[m][c], a[0], b[c][0], a[1], b[c][1]);
       }
-#else
-      u32 b[2][1];
-#pragma unroll
-      for (int h = 0; h < 2; ++h)
-        b[h][0] = (u32)element(h, firstTile + 8 * s + 2 * q) | (u32)element(h, firstTile + 8 * s + 2 * q + 1) << 16;
-#pragma unroll
-      for (int m = 0; m < rankTiles; ++m) {
-        u32 a[2];
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          const int plane = 16 * m + 8 * i + g;
-          a[i] = plane < rank && exists(s) ? *(const u32*)(source + plane * planeStride + 8 * s) : 0u;
-        }
-        multiplyAccumulate(d[m][0], a, b[0]);
-        multiplyAccumulate(d[m][1], a, b[1]);
-      }
-#endif
     }
   }
 
 #pragma unroll
   for (int m = 0; m < rankTiles; ++m) {
 #pragma unroll
-    for (int n = 0; n < 2; ++n)
+    for (int c = 0; c < 2; ++c)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) sums[warp][8 * (i / 2) + g][8 * n + 2 * q + i % 2] = d[m][n][i];
+      for (int i = 0; i < 4; ++i) {
+        const int column = 2 * q + i % 2;
+        sums[warp][8 * (i / 2) + g][4 * (column % 4) + 2 * c + column / 4] = d[m][c][i];
+      }
     __syncthreads();
     const int plane = threadIdx.x / 16, position = threadIdx.x % 16;
     float sum = 0.0f;

@@ -15,8 +15,8 @@
 // operand as they are (the 16 positions of a tile are the contraction, in an order that the basis follows), and the result leaves
 // as 16-byte chunks of neighbouring tiles.
 #include "Rank.cuh"
-#include "RowMap.cuh"
 #include "TensorCore.cuh"
+#include "TileInput.cuh"
 
 #ifndef TESSERA_KERNEL
 #define TESSERA_KERNEL strassen_encode
@@ -30,42 +30,6 @@ constexpr int blockColumns = 128 / Element::bytes;
 
 // A group is 32 tiles of a tile row; a lane reads 16 columns of it: 4 tiles of one source row.
 constexpr int groupsPerBlock = blockColumns / 32;
-
-/// Where encoded rows come from: x is [rows, columns] with row pitch `pitch`.
-struct Input {
-  const Storage* x;
-  RowMap map;
-  int tileRows, columns, pitch;
-  bool aligned;
-
-  __device__ __forceinline__ Input(const Storage* x, RowMap map, int tileRows, int columns, int pitch)
-      : x(x), map(map), tileRows(tileRows), columns(columns), pitch(pitch),
-        aligned(((u64)x & 15) == 0 && pitch % vectorLength == 0) {}
-
-  /// The source row of row `a` of a tile row, or -1.
-  __device__ __forceinline__ int row(int tileRow, int a) const { return tileRow < tileRows ? map.row(tileRow, a) : -1; }
-
-  /// 16 bytes from `column` of a source row can be read as they lie.
-  __device__ __forceinline__ bool whole(int row, int column) const {
-    return row >= 0 && aligned && column + vectorLength <= columns;
-  }
-
-  /// The same 16 bytes element by element; absent rows and columns are zero.
-  __device__ __forceinline__ uint4 gather(int row, int column) const {
-    u32 words[4] = {0, 0, 0, 0};
-    if (row >= 0) {
-      const Storage* source = x + (i64)row * pitch + column;
-#pragma unroll
-      for (int i = 0; i < vectorLength; ++i)
-        if (column + i < columns) words[i * Element::bytes / 4] |= (u32)source[i] << (i * Element::bytes % 4 * 8);
-    }
-    return make_uint4(words[0], words[1], words[2], words[3]);
-  }
-
-  __device__ __forceinline__ uint4 load(int row, int column) const {
-    return whole(row, column) ? loadConstant(x + (i64)row * pitch + column) : gather(row, column);
-  }
-};
 
 /// The columns that lane (g, q) reads of a column block: 16 bytes at each of four places.
 constexpr int lanePieces = 4;

@@ -29,6 +29,9 @@ static const char text_StrassenEncode_cu[] = {
 static const char text_TensorCore_cuh[] = {
 #embed "../DeviceCode/TensorCore.cuh"
 , 0};
+static const char text_TileInput_cuh[] = {
+#embed "../DeviceCode/TileInput.cuh"
+, 0};
 
 static const struct {
   const char *name, *text;
@@ -42,6 +45,7 @@ static const struct {
   {"StrassenDecode.cu", text_StrassenDecode_cu},
   {"StrassenEncode.cu", text_StrassenEncode_cu},
   {"TensorCore.cuh", text_TensorCore_cuh},
+  {"TileInput.cuh", text_TileInput_cuh},
 };
 
 size_t tessera_device_file_count(void) { return sizeof files / sizeof *files; }

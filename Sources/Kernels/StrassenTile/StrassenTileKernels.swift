@@ -51,7 +51,7 @@ public struct StrassenTileKernels: Sendable {
     let variants = try StrassenTileKernels.variants(rank: rank, dtype: dtype)
     self.rank = rank
     self.dtype = dtype
-    basisBlocks = 2 * library.gpu.multiprocessors
+    basisBlocks = 4 * library.gpu.multiprocessors
     encoding = try library.kernel(variants.encode)
     var decodings: [CUDAKernel] = []
     for variant in variants.decode { decodings.append(try library.kernel(variant)) }
@@ -132,7 +132,7 @@ public struct StrassenTileKernels: Sendable {
       grid: .init(basisBlocks), block: .init(256))[0]
     return basisSum(
       [partials], outputs: [.init([rank, 16], .float32)], scalars: [.int(basisBlocks)],
-      grid: .init((rank * 16 + 255) / 256), block: .init(256))[0]
+      grid: .init(rank), block: .init(256))[0]
   }
 
   // MARK: - Operations with gradients

@@ -23,7 +23,7 @@ extension StrassenTile {
       let model = StrassenTileModel(gpu)
       let kernels = model.strassenTile(
         rows: rows, inputs: inputs, outputs: outputs, rank: rank, elementSize: dtype.size)
-      let dense = model.product(
+      let dense = model.dense(
         m: rows.rows, n: outputs, k: inputs, elementSize: dtype.size)
       let path: ProductPath = keepsDense && dense < kernels ? .dense : .kernels
       func milliseconds(_ seconds: Double) -> String {

@@ -1,0 +1,69 @@
+import Kernels
+import MLX
+import OrderedCollections
+import TestSupport
+import Testing
+
+@testable import Operators
+
+@Suite struct ProductPathTests {
+  private let structure: StrassenTile
+  private let parameters: Parameters
+  private let x = MLXRandom.normal([2, 5, 10], key: MLXRandom.key(4))
+  private let bias = MLXRandom.normal([7], key: MLXRandom.key(5))
+
+  init() throws {
+    structure = try StrassenTile(inputs: 10, outputs: 7, rank: 16)
+    parameters = structure.initialize(key: MLXRandom.key(3))
+  }
+
+  @Test(.enabled(if: Device.default == .cpu, "there is a GPU"))
+  func onTheCPUTheDefinitionIsTakenAndSaysWhy() throws {
+    let choice = structure.choice(shape: [2, 5, 10], dtype: .float32, keepsDense: true)
+    #expect(choice.path == .reference && choice.reason.contains("CPU"))
+    let dense = Dense(inputs: 3, outputs: 2)
+    #expect(dense.choice(shape: [1, 3], dtype: .float32, keepsDense: false).path == .reference)
+  }
+
+  @Test(arguments: KernelActivation.allCases)
+  func theProductIsTheDefinitionWithBiasAndActivation(_ activation: KernelActivation) throws {
+    let expected = activation(structure.apply(x, parameters) + bias)
+    let tolerance = Tolerance.relative(Device.default == .gpu ? 1e-2 : 1e-5)
+    try expectClose(
+      structure.product(x, parameters, bias: bias, activation: activation), expected,
+      tolerance)
+    // Also where it was encoded once for several layers.
+    let encoder = try #require(parameters["encoder"])
+    let rows = structure.encodedRows(x, encoder)
+    try expectClose(
+      structure.product(rows, parameters, bias: bias, activation: activation), expected,
+      tolerance)
+    try expectClose(
+      structure.apply(rows, parameters), structure.apply(x, parameters), tolerance)
+  }
+
+  @Test func wrongShapesGetTheDefinitionsError() {
+    let failed = structure.kernelProduct(
+      .zeros([2, 9]), parameters, bias: nil, activation: .none)
+    #expect(failed.failure?.description.contains("[-1, 10]") == true)
+    let missing = structure.kernelProduct(
+      x, [:], bias: nil, activation: .none)
+    #expect(missing.failure != nil)
+  }
+
+  // MARK: - On a GPU
+
+  @Test(
+    .enabled(if: Device.default == .gpu, "no GPU: `tessera doctor --check` runs these on one"),
+    arguments: KernelCheck.cases)
+  func kernelsAgreeWithTheDefinition(_ item: KernelCheck.Case) throws {
+    for result in try KernelCheck.run(item) {
+      #expect(result.isPassed, "\(result.what): \(result.worst)")
+    }
+  }
+
+  @Test(.enabled(if: Device.default == .cpu, "there is a GPU"))
+  func withoutAGPUThereIsNothingToCheck() {
+    #expect(throws: KernelError.self) { try KernelCheck() }
+  }
+}
