@@ -23,7 +23,7 @@ public struct Timing: Codable, Hashable, Sendable {
 ///
 /// On the CPU in turn, A B C A B C …, so that a drift of the machine's speed meets all of them
 /// alike; each runs once before it counts; short jobs are repeated more often, up to about `seconds`
-/// for each. On a GPU by ``measureQueued(_:rounds:)``. Throws what a job throws.
+/// for each. On a GPU as queues of repetitions, without waiting between them. Throws what a job throws.
 public func measure(
   _ jobs: [() throws -> [MLXArray]], repetitions: Int = 7, seconds: Double = 0.5
 ) throws -> [Timing] {

@@ -52,7 +52,9 @@ public struct KernelCheck: Codable, Sendable {
   /// Whether all passed.
   public var isPassed: Bool { items.allSatisfy(\.isPassed) }
 
-  /// Runs all cases. Throws where there are no kernels to check.
+  /// Runs all cases.
+  ///
+  /// Throws where there are no kernels to check.
   public init() throws {
     items = try KernelCheck.cases.flatMap { try KernelCheck.run($0) }
   }

@@ -68,7 +68,8 @@ extension StrassenTile {
 
   // MARK: - Rows encoded once for several layers
 
-  /// ``encode(_:_:)`` by the fastest path of this machine, for ``product(_:_:bias:activation:)-(EncodedRows,_,_,_)``.
+  /// ``encode(_:_:)`` by the fastest path of this machine, for the product of encoded
+  /// rows below.
   ///
   /// For the backward pass the planes are kept: R/16 of the size of x.
   public func encodedRows(_ x: MLXArray, _ encoder: MLXArray) -> EncodedRows {
