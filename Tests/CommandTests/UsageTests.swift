@@ -12,7 +12,7 @@ import Testing
     let document = try Tool.run(["doctor", "--json"])
     let object = try JSONSerialization.jsonObject(with: Data(document.output.utf8))
     let items = try #require((object as? [String: Any])?["items"] as? [[String: Any]])
-    #expect(items.count == 7 && items.allSatisfy { $0["name"] is String && $0["found"] is String })
+    #expect(items.count == 12 && items.allSatisfy { $0["name"] is String && $0["found"] is String })
   }
 
   @Test func inspectPrintsOneDocumentAndNothingElse() throws {

@@ -9,7 +9,8 @@ private let compiler = try? NVRTC.current.get()
 
 @Suite(.enabled(if: compiler != nil, "no NVRTC on this machine"))
 struct CompilerTests {
-  private static let small = KernelVariant(file: "Clear.cu", role: "clear")
+  private static let small = KernelVariant(
+    file: "BasisGradient.cu", role: "sum", options: ["SUM": 1])
 
   @Test func badSourcesGiveTheCompilersWords() throws {
     let compiler = try NVRTC.current.get()
