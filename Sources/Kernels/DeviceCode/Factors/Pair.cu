@@ -262,9 +262,9 @@ __device__ __forceinline__ void runFirst(const Block& block, const Steps& steps,
         block.send(acc, chunk, task % columnTiles0, rowBlock, buffer);
       }
     }
-    __syncwarp();
-    if (clusterSize == 1 && block.warp < senders && block.lane == 0) barrierArrive(block.fullZ(buffer));
+    if (clusterSize == 1 && block.warp < senders) barrierArrive(block.fullZ(buffer));
     if constexpr (bulk) {
+      __syncwarp();
       if (block.lane == 0) barrierArrive(block.empty(stage));
       if (block.warp == 0) {
         barrierWait(block.empty(stage), step / stages & 1);
@@ -341,7 +341,7 @@ extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__
       barrierInit(block.empty(stage), warps);
     }
     for (int buffer = 0; buffer < buffers; ++buffer) {
-      barrierInit(block.fullZ(buffer), clusterSize > 1 ? 1 : senders);
+      barrierInit(block.fullZ(buffer), clusterSize > 1 ? 1 : 32 * senders);
       barrierInit(block.emptyZ(buffer), clusterSize * warps);
     }
     fenceBarrierInit();
