@@ -18,6 +18,10 @@ def round_up(a, b):
     return ceil_div(a, b) * b
 
 
+def epilogue_parts(bias, gate, residual):
+    return (bias is not None) + 2 * (gate is not None) + 4 * (residual is not None)
+
+
 @dataclass(frozen=True)
 class PairShape:
     """m1 input pieces of m0, n0 output pieces of n1, rank numbers for each pair of them (Factors/PairShape.cuh)."""
@@ -192,8 +196,9 @@ class Pair:
         target = y if y is not None else x
         run = 16 if self.shape.n1 >= 24 else 8 if self.shape.n1 >= 12 else 4
         aligned = target.data_ptr() % run == 0 and target.stride(0) * 2 % run == 0 and self.shape.n1 * 2 % run == 0
-        self.kernel(clusters * self.plan.cluster, PAIR_THREADS, x, packed, inner, y, bias, gate, residual, target.stride(0), aligned, rows,
-                    x.stride(0))
+        outputs = [out for out, there in ((y, self.output), (inner, self.keep)) if there]
+        self.kernel(clusters * self.plan.cluster, PAIR_THREADS, x, packed, bias, gate, residual, *outputs, target.stride(0), aligned,
+                    epilogue_parts(bias, gate, residual), rows, x.stride(0))
 
 
 def bulk_possible(x, m0):
@@ -459,8 +464,8 @@ class Kronecker:
         run = 2 * plan.tiles * d if d == plan.width else plan.width
         piece = min(16, 2 * (run & -run))
         aligned = all(n * 2 % piece == 0 for n in (y.stride(0), b * d, run, d if d > plan.width else run)) and y.data_ptr() % piece == 0
-        self.kernel((plan.parts * plan.slices, a, plan.splits(rows)), 32 * plan.warps, x, packed, y, bias, gate, residual, y.stride(0), aligned,
-                    rows, x.stride(0))
+        self.kernel((plan.parts * plan.slices, a, plan.splits(rows)), 32 * plan.warps, x, packed, bias, gate, residual, y, y.stride(0), aligned,
+                    epilogue_parts(bias, gate, residual), rows, x.stride(0))
 
 
 def kronecker_aligned(x, pattern):
