@@ -76,14 +76,21 @@ def energy(run, seconds=0.35):
 
 
 def batch_last(table, pattern, m, dtype):
-    """The strided batched product that needs no copy (a = 1 or d = 1), and the usual one."""
+    """Strided batched products that need no copy (one for each i where d > 1), and the usual one."""
     a, b, c, d = pattern
     x, w = draw(a * c * d, m, dtype=dtype), draw(a, b, c, d, dtype=dtype)
     y = torch.empty(a * b * d, m, device="cuda", dtype=dtype)
     left = w.permute(0, 3, 1, 2).reshape(a * d, b, c)
-    view = lambda t, n: (t.view(n, d, m).transpose(0, 1) if a == 1 else t.view(a, n, m))
-    if a == 1 or d == 1:
-        timed(table, "last: zero-copy bmm", lambda i: torch.bmm(left, view(x, c), out=view(y, b)))
+    if d == 1:
+        timed(table, "last: zero-copy bmm", lambda i: torch.bmm(left, x.view(a, c, m), out=y.view(a, b, m)))
+    else:
+        xv, yv, lv = x.view(a, c, d, m).transpose(1, 2), y.view(a, b, d, m).transpose(1, 2), left.view(a, d, b, c)
+
+        def direct(i):
+            for n in range(a):
+                torch.bmm(lv[n], xv[n], out=yv[n])
+
+        timed(table, "last: zero-copy bmm", direct)
 
     def usual(i):
         z = left @ x.view(a, c, d, m).transpose(1, 2).reshape(a * d, c, m)
@@ -92,7 +99,7 @@ def batch_last(table, pattern, m, dtype):
     timed(table, "last: bmm", usual)
 
 
-def factor(pattern, m, element, run, plan, limits, rivals=True, with_energy=False):
+def factor(pattern, m, element, run, plan, limits, with_energy=False):
     a, b, c, d = pattern
     dtype = getattr(torch, element)
     move = 2 * m * a * d * (b + c) + 2 * a * b * c * d
@@ -110,16 +117,15 @@ def factor(pattern, m, element, run, plan, limits, rivals=True, with_energy=Fals
         timed(table, "zero-copy bmm", lambda i: torch.bmm(xs[i].view(m, a, c).transpose(0, 1), wt,
                                                           out=ys[i].view(m, a, b).transpose(0, 1)), sets)
     timed(table, "bmm", lambda i: kronecker_reference(xs[i], w), sets)
-    if rivals:
-        timed(table, "einsum", lambda i: torch.einsum("macd,abcd->mabd",
-                                                      xs[i].view(m, a, c, d), w), sets)
-        if a * b * d * a * c * d <= 1 << 27:
-            dense = draw(a * b * d, a * c * d, dtype=dtype)
-            timed(table, "dense", lambda i: torch.matmul(xs[i], dense.t(), out=ys[i]), sets)
-        batch_last(table, pattern, m, dtype)
+    timed(table, "einsum", lambda i: torch.einsum("macd,abcd->mabd",
+                                                  xs[i].view(m, a, c, d), w), sets)
+    if a * b * d * a * c * d <= 1 << 27:
+        dense = draw(a * b * d, a * c * d, dtype=dtype)
+        timed(table, "dense", lambda i: torch.matmul(xs[i], dense.t(), out=ys[i]), sets)
+    batch_last(table, pattern, m, dtype)
     row = {"pattern": pattern, "rows": m, "element": element, "limit_ms": limit, "ms": table}
     if plan is not None:
-        row.update(plan=str(plan), predicted_ms=plan.cost(m) * 1e3)
+        row["plan"] = str(plan)
     if with_energy:
         joules = {"bmm": energy(lambda i: kronecker_reference(xs[0], w))}
         if run is not None:
@@ -178,6 +184,13 @@ def pair(name, shape, m, jobs, limits, backward, with_energy):
                 back(torch, xs[i], dy, *both, *inner, dx, *grads)
 
             timed(table, "kernel forward+backward", ours, sets)
+            keeping, saved = Pair(forward.plan, keep=True), PairBackward(back.plan, back.transposed_plan, recompute=False)
+
+            def saving(i):
+                keeping(xs[i], packed, ys[i], inner=inner[0])
+                saved(torch, xs[i], dy, *both, *inner, dx, *grads)
+
+            timed(table, "kernel forward+backward, z saved", saving, sets)
     if with_energy:
         row["joules"] = {"dense": energy(lambda i: torch.matmul(xs[0], dense.t(), out=ys[0])),
                          "two bmm": energy(lambda i: s.reference(xs[0], core0, core1)),
@@ -231,11 +244,13 @@ def main():
     def build(p, m, element):
         a, b, c, d = p
         aligned = d % 8 == 0 or (d <= 24 and c * d % 8 == 0)
-        path, plan, reason = kronecker_choice(p, m, aligned)
-        return path, reason, plan, Kronecker(plan, element) if plan else None
+        path, plan, predicted = kronecker_choice(p, m, aligned)
+        return path, predicted, plan, Kronecker(plan, element) if plan else None
 
     def build_pair(shape, rows):
         plan, back = pair_plan(shape), pair_plan(shape.transposed)
+        if plan:
+            Pair(plan, keep=True)  # compiled ahead, into the cache
         return (Pair(plan) if plan else None, PairBackward(plan, back) if plan and back else None)
 
     shapes = pair_shapes()
@@ -269,14 +284,13 @@ def main():
         if time.time() - started > options.seconds:
             print("factors cut short by time after", number)
             break
-        path, reason, plan, kernel = job.result()
+        path, predicted, plan, kernel = job.result()
         try:
-            row = factor(*item, kernel, plan, limits, rivals=item[2] == "bfloat16",
-                         with_energy=item[1] == ROWS and item[2] == "bfloat16" and number % 13 == 0)
+            row = factor(*item, kernel, plan, limits, with_energy=item[1] == ROWS and item[2] == "bfloat16" and number % 13 == 0)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             row = {"pattern": item[0], "rows": item[1], "element": item[2], "failed": "memory"}
-        row.update(choice=path, reason=reason)
+        row.update(choice=path, predicted_ms={k: v * 1e3 for k, v in predicted.items()})
         report["factors"].append(row)
         if number % 16 == 0:
             torch.cuda.empty_cache()
@@ -305,7 +319,7 @@ def summary(report):
             print(m, element, label, len(some), "limit x: ours", median([ours(r) / r["limit_ms"] for r in some]), "kernel",
                   median([r["ms"]["kernel"] / r["limit_ms"] for r in some if "kernel" in r["ms"]]), "rival / ours", median([rival(r) / ours(r) for r in some]),
                   "least", round(min([rival(r) / ours(r) for r in some], default=0), 2), "predicted / kernel",
-                  median([r["predicted_ms"] / r["ms"]["kernel"] for r in some if "kernel" in r["ms"]]), "last zero-copy",
+                  median([r["predicted_ms"]["kernel"] / r["ms"]["kernel"] for r in some if "kernel" in r["ms"]]), "last zero-copy",
                   median([r["ms"]["last: zero-copy bmm"] / r["limit_ms"] for r in some if "last: zero-copy bmm" in r["ms"]]))
     for r in report["factors"]:
         if "joules" in r:

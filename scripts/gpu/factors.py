@@ -18,6 +18,10 @@ def round_up(a, b):
     return ceil_div(a, b) * b
 
 
+def epilogue_parts(bias, gate, residual):
+    return (bias is not None) + 2 * (gate is not None) + 4 * (residual is not None)
+
+
 @dataclass(frozen=True)
 class PairShape:
     """m1 input pieces of m0, n0 output pieces of n1, rank numbers for each pair of them (Factors/PairShape.cuh)."""
@@ -192,8 +196,9 @@ class Pair:
         target = y if y is not None else x
         run = 16 if self.shape.n1 >= 24 else 8 if self.shape.n1 >= 12 else 4
         aligned = target.data_ptr() % run == 0 and target.stride(0) * 2 % run == 0 and self.shape.n1 * 2 % run == 0
-        self.kernel(clusters * self.plan.cluster, PAIR_THREADS, x, packed, inner, y, bias, gate, residual, target.stride(0), aligned, rows,
-                    x.stride(0))
+        outputs = [out for out, there in ((y, self.output), (inner, self.keep)) if there]
+        self.kernel(clusters * self.plan.cluster, PAIR_THREADS, x, packed, bias, gate, residual, *outputs, target.stride(0), aligned,
+                    epilogue_parts(bias, gate, residual), rows, x.stride(0))
 
 
 def bulk_possible(x, m0):
@@ -231,10 +236,11 @@ class BlockGradient:
 
 
 class PairBackward:
-    """Gradients of a pair: x saved, z recomputed; dx by the transposed pair, which leaves dz as its own intermediate."""
+    """Gradients of a pair: x saved, z recomputed (or saved as well, by a forward kernel with `keep`); dx by the transposed pair, which
+    leaves dz as its own intermediate."""
 
-    def __init__(self, plan, transposed_plan, element="bfloat16"):
-        self.plan, self.transposed_plan = plan, transposed_plan
+    def __init__(self, plan, transposed_plan, element="bfloat16", recompute=True):
+        self.plan, self.transposed_plan, self.recompute = plan, transposed_plan, recompute
         self.input = Pair(transposed_plan, element, keep=True)
         self.inner = Pair(plan, element, keep=True, output=False)
         self.gradient = BlockGradient(element)
@@ -249,7 +255,8 @@ class PairBackward:
         s, plan, back = self.plan.shape, self.plan, self.transposed_plan
         rows = x.shape[0]
         self.input(dy, packed_transposed, dx, inner=dz)
-        self.inner(x, packed, None, inner=z)
+        if self.recompute:
+            self.inner(x, packed, None, inner=z)
         wide, wide_back = 8 * plan.chunks, 8 * back.chunks
         self.gradient(torch, x, dz.view(rows, -1), s.m1, s.m0, wide_back, dcore0, outer_a=s.m0, outer_b=wide_back,
                       padding=((s.m0, s.m0), (back.inner, 8 * ceil_div(back.inner, 8))))
@@ -408,17 +415,23 @@ def kronecker_plans(pattern, rows, aligned=True):
 
 
 def kronecker_choice(pattern, rows, aligned=True):
-    """(path, plan or None, reason): the kernel, one strided batched product without copies (d = 1), or permutations around one.
+    """(path, plan or None, predicted seconds by path): the kernel; one strided batched product without copies (d = 1); a permutation
+    and batched products (einsum); the dense product.
 
-    Batched products are predicted from measurements (tune_kronecker.py): 1.3 times the limit where nothing moves; with permutations
-    5 to 30 times the memory limit, growing with d, and the arithmetic."""
+    The library's paths are predicted from measurements (bench_factors.py): 1.3 times the limit where nothing moves; with permutations
+    a time that grows with d and with the share of x, and the arithmetic."""
     a, b, c, d = pattern
     memory, arithmetic = 2 * rows * a * d * (b + c) / 4.25e12, 2 * rows * a * b * c * d / 690e12
     plan = next(iter(kronecker_plans(pattern, rows, aligned)), None)
-    kernel = plan.cost(rows) if plan else float("inf")
-    library = 1.3 * max(memory, arithmetic) if d == 1 else (5 + 0.25 * min(d, 100)) * memory + arithmetic
-    path = "kernel" if kernel < library else "zero-copy bmm" if d == 1 else "bmm"
-    return path, plan, f"predicted {kernel * 1e3:.3f} ms by the kernel, {library * 1e3:.3f} ms by batched products"
+    launch = 3e-6
+    predicted = {"dense": 1.1 * max(memory, arithmetic * a * d, 2 * a * b * d * a * c * d / 4.25e12) + launch}
+    if plan:
+        predicted["kernel"] = plan.cost(rows) + launch
+    if d == 1:
+        predicted["zero-copy bmm"] = 1.3 * max(memory, arithmetic) + launch
+    else:
+        predicted["einsum"] = (1.2 + c / (b + c) * (4 + 0.5 * min(d, 100))) * memory + arithmetic + 3 * launch
+    return min(predicted, key=predicted.get), plan, predicted
 
 
 class Kronecker:
@@ -451,8 +464,8 @@ class Kronecker:
         run = 2 * plan.tiles * d if d == plan.width else plan.width
         piece = min(16, 2 * (run & -run))
         aligned = all(n * 2 % piece == 0 for n in (y.stride(0), b * d, run, d if d > plan.width else run)) and y.data_ptr() % piece == 0
-        self.kernel((plan.parts * plan.slices, a, plan.splits(rows)), 32 * plan.warps, x, packed, y, bias, gate, residual, y.stride(0), aligned,
-                    rows, x.stride(0))
+        self.kernel((plan.parts * plan.slices, a, plan.splits(rows)), 32 * plan.warps, x, packed, bias, gate, residual, y, y.stride(0), aligned,
+                    epilogue_parts(bias, gate, residual), rows, x.stride(0))
 
 
 def kronecker_aligned(x, pattern):

@@ -28,17 +28,6 @@ __device__ __forceinline__ void barrierArriveRemote(u32 barrier, u32 rank) {
       : "memory");
 }
 
-/// Writes a word at the same place in block `rank` of the cluster, counted in (4 bytes) at that block's barrier.
-__device__ __forceinline__ void storeRemote(u32 address, u32 barrier, u32 rank, int value) {
-  asm volatile(
-      "{\n.reg .b32 remote, signal;\n"
-      "mapa.shared::cluster.u32 remote, %0, %2;\n"
-      "mapa.shared::cluster.u32 signal, %1, %2;\n"
-      "st.async.shared::cluster.mbarrier::complete_tx::bytes.u32 [remote], %3, [signal];\n}\n" ::"r"(address),
-      "r"(barrier), "r"(rank), "r"(value)
-      : "memory");
-}
-
 /// Waits until the phase of parity `parity` has completed.
 __device__ __forceinline__ void barrierWait(u32 barrier, u32 parity) {
   asm volatile(
@@ -58,15 +47,6 @@ __device__ __forceinline__ void bulkCopy(u32 target, const void* source, int byt
       : "memory");
 }
 
-/// As bulkCopy, to the same place in every block of the cluster named by `mask`, counted in at each one's barrier.
-__device__ __forceinline__ void bulkCopyMulticast(u32 target, const void* source, int bytes, u32 barrier, u16 mask) {
-  asm volatile(
-      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], %4;" ::"r"(
-          target),
-      "l"(source), "r"(bytes), "r"(barrier), "h"(mask)
-      : "memory");
-}
-
 __device__ __forceinline__ u32 clusterRank() {
   u32 rank;
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
@@ -82,27 +62,3 @@ __device__ __forceinline__ void fenceBarrierInit() { asm volatile("fence.mbarrie
 
 /// Orders ordinary accesses of this thread and those of the copy engine to the same data.
 __device__ __forceinline__ void fenceAsync() { asm volatile("fence.proxy.async;" ::: "memory"); }
-
-template <int registers>
-__device__ __forceinline__ void registersIncrease() {
-  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers));
-}
-template <int registers>
-__device__ __forceinline__ void registersDecrease() {
-  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers));
-}
-
-/// Publishes everything this thread has seen, then adds one to a counter in global memory.
-__device__ __forceinline__ void publish(int* counter) {
-  asm volatile("fence.acq_rel.gpu;\nred.relaxed.gpu.global.add.s32 [%0], 1;" ::"l"(counter) : "memory");
-}
-
-/// Waits until a counter in global memory has reached `count`, and acquires what was published with it.
-__device__ __forceinline__ void awaitCount(const int* counter, int count) {
-  int value;
-  while (true) {
-    asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(value) : "l"(counter) : "memory");
-    if (value >= count) return;
-    __nanosleep(400);
-  }
-}

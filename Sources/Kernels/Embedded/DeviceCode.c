@@ -2,6 +2,9 @@
 // folder).
 #include "CDeviceCode.h"
 
+static const char text_Activation_cuh[] = {
+#embed "../DeviceCode/Activation.cuh"
+, 0};
 static const char text_Async_cuh[] = {
 #embed "../DeviceCode/Async.cuh"
 , 0};
@@ -10,6 +13,33 @@ static const char text_BasisGradient_cu[] = {
 , 0};
 static const char text_Element_cuh[] = {
 #embed "../DeviceCode/Element.cuh"
+, 0};
+static const char text_Factors_BlockGradient_cu[] = {
+#embed "../DeviceCode/Factors/BlockGradient.cu"
+, 0};
+static const char text_Factors_Epilogue_cuh[] = {
+#embed "../DeviceCode/Factors/Epilogue.cuh"
+, 0};
+static const char text_Factors_Fragments16_cuh[] = {
+#embed "../DeviceCode/Factors/Fragments16.cuh"
+, 0};
+static const char text_Factors_Kronecker_cu[] = {
+#embed "../DeviceCode/Factors/Kronecker.cu"
+, 0};
+static const char text_Factors_KroneckerPack_cu[] = {
+#embed "../DeviceCode/Factors/KroneckerPack.cu"
+, 0};
+static const char text_Factors_KroneckerShape_cuh[] = {
+#embed "../DeviceCode/Factors/KroneckerShape.cuh"
+, 0};
+static const char text_Factors_Pair_cu[] = {
+#embed "../DeviceCode/Factors/Pair.cu"
+, 0};
+static const char text_Factors_PairPack_cu[] = {
+#embed "../DeviceCode/Factors/PairPack.cu"
+, 0};
+static const char text_Factors_PairShape_cuh[] = {
+#embed "../DeviceCode/Factors/PairShape.cuh"
 , 0};
 static const char text_Output_cuh[] = {
 #embed "../DeviceCode/Output.cuh"
@@ -36,9 +66,19 @@ static const char text_TileInput_cuh[] = {
 static const struct {
   const char *name, *text;
 } files[] = {
+  {"Activation.cuh", text_Activation_cuh},
   {"Async.cuh", text_Async_cuh},
   {"BasisGradient.cu", text_BasisGradient_cu},
   {"Element.cuh", text_Element_cuh},
+  {"Factors/BlockGradient.cu", text_Factors_BlockGradient_cu},
+  {"Factors/Epilogue.cuh", text_Factors_Epilogue_cuh},
+  {"Factors/Fragments16.cuh", text_Factors_Fragments16_cuh},
+  {"Factors/Kronecker.cu", text_Factors_Kronecker_cu},
+  {"Factors/KroneckerPack.cu", text_Factors_KroneckerPack_cu},
+  {"Factors/KroneckerShape.cuh", text_Factors_KroneckerShape_cuh},
+  {"Factors/Pair.cu", text_Factors_Pair_cu},
+  {"Factors/PairPack.cu", text_Factors_PairPack_cu},
+  {"Factors/PairShape.cuh", text_Factors_PairShape_cuh},
   {"Output.cuh", text_Output_cuh},
   {"Rank.cuh", text_Rank_cuh},
   {"RowMap.cuh", text_RowMap_cuh},

@@ -116,9 +116,10 @@ struct Epilogue {
   }
 };
 
-/// The parameters of a kernel with an epilogue, and the epilogue made of them.
-#define EPILOGUE_PARAMETERS                                                                                      \
-  Storage *__restrict__ y, const Storage *__restrict__ bias, const Storage *__restrict__ gate,                   \
-      const Storage *__restrict__ residual, int pitchY, bool aligned
-#define EPILOGUE_ARGUMENT                                                                                        \
-  Epilogue { y, bias, gate, residual, pitchY, aligned }
+/// The parameters of a kernel with an epilogue, in the order inputs, outputs, scalars: bit 0 of `epilogueParts` says that there is a bias,
+/// bit 1 a gate, bit 2 a residual; what is not there may be any pointer.
+#define EPILOGUE_INPUTS \
+  const Storage *__restrict__ bias, const Storage *__restrict__ gate, const Storage *__restrict__ residual
+#define EPILOGUE_SCALARS int pitchY, bool aligned, int epilogueParts
+#define EPILOGUE_OF(y) \
+  Epilogue { y, epilogueParts & 1 ? bias : nullptr, epilogueParts & 2 ? gate : nullptr, epilogueParts & 4 ? residual : nullptr, pitchY, aligned }

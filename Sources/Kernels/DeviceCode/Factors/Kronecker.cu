@@ -7,7 +7,7 @@
 //
 //   x        [rows, a c d], row pitch pitchX; copied by 16 bytes with X_ALIGNED (whole segments, 16-byte rows), else by elements
 //   packed   see KroneckerPack.cu
-//   y ...    out, [rows, a b d], see Epilogue.cuh
+//   y        out, [rows, a b d], row pitch pitchY; see Epilogue.cuh
 //
 // Launch: grid (parts * slices, a, splits): neighbours in the grid read the same rows, which then come from L2; 32 * WARPS
 // threads; `sharedBytes` of shared memory. Any number of rows. 16-bit elements, float32 accumulation.
@@ -134,9 +134,10 @@ struct Tile {
 };
 
 extern "C" __global__ void __launch_bounds__(threads, TESSERA_BLOCKS_PER_SM) TESSERA_KERNEL(
-    const Storage* __restrict__ x, const u32* __restrict__ packed, EPILOGUE_PARAMETERS, int rows, int pitchX) {
+    const Storage* __restrict__ x, const u32* __restrict__ packed, EPILOGUE_INPUTS, Storage* __restrict__ y, EPILOGUE_SCALARS,
+    int rows, int pitchX) {
   extern __shared__ __align__(128) u8 memory[];
-  const Epilogue epilogue = EPILOGUE_ARGUMENT;
+  const Epilogue epilogue = EPILOGUE_OF(y);
   const int i = blockIdx.y, sliceIndex = blockIdx.x / parts, firstOutput = blockIdx.x % parts * part, firstL = sliceIndex * slice;
   const u32 shared = sharedAddress(memory);
   Tile tile{shared, 0, (int)threadIdx.x & 31, (int)threadIdx.x >> 5};

@@ -12,8 +12,8 @@
 //
 //   x         [rows, m1 * m0], row pitch pitchX elements; read in bulk copies when X_BULK (m0 a multiple of 8, rows of 16 bytes)
 //   packed    both cores, see PairPack.cu
+//   y         out, only with OUTPUT 1 (the default): [rows, n0 * n1], row pitch pitchY elements; see Epilogue.cuh
 //   inner     out, only with KEEP: z as [rows, n0, 8 * chunks], the inner index padded as in PairShape.cuh
-//   y ...     out, [rows, n0 * n1], see Epilogue.cuh; nothing is written with OUTPUT 0
 //
 // Launch: grid a multiple of the cluster, at most the clusters that are resident together; 512 threads; `sharedBytes` of shared
 // memory. Any number of rows. 16-bit elements, float32 accumulation, z rounded to the element type.
@@ -262,9 +262,9 @@ __device__ __forceinline__ void runFirst(const Block& block, const Steps& steps,
         block.send(acc, chunk, task % columnTiles0, rowBlock, buffer);
       }
     }
-    __syncwarp();
-    if (clusterSize == 1 && block.warp < senders && block.lane == 0) barrierArrive(block.fullZ(buffer));
+    if (clusterSize == 1 && block.warp < senders) barrierArrive(block.fullZ(buffer));
     if constexpr (bulk) {
+      __syncwarp();
       if (block.lane == 0) barrierArrive(block.empty(stage));
       if (block.warp == 0) {
         barrierWait(block.empty(stage), step / stages & 1);
@@ -328,8 +328,20 @@ __device__ __forceinline__ void runSecond(
 }
 
 extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__(threads, 1) TESSERA_KERNEL(
-    const Storage* __restrict__ x, const u32* __restrict__ packed, Storage* __restrict__ inner, EPILOGUE_PARAMETERS, int rows,
-    int pitchX) {
+    const Storage* __restrict__ x, const u32* __restrict__ packed, EPILOGUE_INPUTS,
+#if TESSERA_OUTPUT
+    Storage* __restrict__ y,
+#endif
+#if TESSERA_KEEP
+    Storage* __restrict__ inner,
+#endif
+    EPILOGUE_SCALARS, int rows, int pitchX) {
+#if !TESSERA_OUTPUT
+  Storage* y = nullptr;
+#endif
+#if !TESSERA_KEEP
+  Storage* inner = nullptr;
+#endif
   extern __shared__ __align__(128) u8 memory[];
   const int warp = threadIdx.x >> 5;
   const Block block{sharedAddress(memory), clusterSize > 1 ? (int)clusterRank() : 0, (int)threadIdx.x & 31, warp % warps};
@@ -341,7 +353,7 @@ extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__
       barrierInit(block.empty(stage), warps);
     }
     for (int buffer = 0; buffer < buffers; ++buffer) {
-      barrierInit(block.fullZ(buffer), clusterSize > 1 ? 1 : senders);
+      barrierInit(block.fullZ(buffer), clusterSize > 1 ? 1 : 32 * senders);
       barrierInit(block.emptyZ(buffer), clusterSize * warps);
     }
     fenceBarrierInit();
@@ -355,6 +367,6 @@ extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__
   if (warp < warps)
     runFirst(block, steps, part, x, pitchX);
   else
-    runSecond(block, steps, part + words0, inner, EPILOGUE_ARGUMENT);
+    runSecond(block, steps, part + words0, inner, EPILOGUE_OF(y));
   clusterSync();
 }
