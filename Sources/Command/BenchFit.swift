@@ -13,7 +13,7 @@ struct BenchFit: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "Layers by path ('*' and '?'); may be given again.", valueName: "pattern"))
-  var layers = ["encoder.layer.0.*"]
+  var layers = ["encoder.layer.0.attention.*"]
 
   @Option(help: ArgumentHelp("Ranks of Strassen-Tile with tile 4.", valueName: "R"))
   var rank = [16, 24, 32, 40, 44, 47]

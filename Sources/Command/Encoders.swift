@@ -49,11 +49,11 @@ struct EncodersVerify: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "verify", abstract: "Prove the exact tables over the rational numbers.")
 
+  @OptionGroup var printing: OutputOptions
+
   func run() throws {
-    for table in ExactTable.library {
-      try table.prove()
-      print("proved: \(table)")
-    }
+    let list = try ProofList()
+    try printing.print(list) { list.text }
   }
 }
 
@@ -96,8 +96,8 @@ struct EncodersFit: ParsableCommand {
         "fit", Int(progress.elapsed / .seconds(1)), Int(minutes * 60), "error \(progress.error)")
       return (try? Interruption.check()) != nil
     }
-    let list = EncoderList([fit.encoder], inputs: 4096, outputs: 4096)
-    try printing.print(list) { list.table }
+    let report = EncoderFitReport(fit, inputs: 4096, outputs: 4096)
+    try printing.print(report) { report.table }
   }
 }
 

@@ -8,8 +8,8 @@ struct EncodersFitLayers: ParsableCommand {
     abstract:
       "Make encoders for a model's layers on its real inputs, shared where layers read one.",
     discussion: """
-      Layers with the same parent, such as query, key and value, read the same input: they get one \
-      encoder and decoder, unless --separately is given.
+      Layers that read the same input, such as query, key and value, get one encoder and decoder, \
+      unless --separately is given.
       """)
 
   @Argument(help: "A Hugging Face folder: config.json, model.safetensors, tokenizer.json.")

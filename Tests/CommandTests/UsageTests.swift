@@ -47,6 +47,9 @@ import Testing
     let proofs = try Tool.run(["encoders", "verify"])
     #expect(proofs.status == 0)
     #expect(proofs.output.split(separator: "\n").allSatisfy { $0.hasPrefix("proved: ") })
+    let document = try Tool.run(["encoders", "verify", "--json"])
+    let proved = try JSONSerialization.jsonObject(with: Data(document.output.utf8))
+    #expect(((proved as? [String: Any])?["proofs"] as? [[String: Any]])?.count == 7)
   }
 
   @Test func groupsAreListedWithTheirRealRank() throws {
@@ -62,6 +65,20 @@ import Testing
     #expect(rows.map { $0["hasTripleProductProperty"] as? Bool } == [true, false])
     let bad = try Tool.run(["encoders", "groups", "--group", "1x2"])
     #expect(bad.status == 1 && bad.errors.contains("order at least 2"))
+  }
+
+  @Test func aFitCarriesItsTablesAndTheCommandThatMakesThemAgain() throws {
+    let result = try Tool.run([
+      "encoders", "fit", "--tile", "2", "--rank", "6", "--rounds", "1", "--json",
+    ])
+    #expect(result.status == 0, "\(result)")
+    let object = try JSONSerialization.jsonObject(with: Data(result.output.utf8))
+    let report = try #require(object as? [String: Any])
+    for table in ["activation", "weight", "decoder"] {
+      #expect((report[table] as? [Double])?.count == 24)
+    }
+    #expect(
+      report["command"] as? String == "tessera encoders fit --tile 2 --rank 6 --seed 1 --rounds 1")
   }
 
   @Test func thePlotNeedsAnEndingItKnows() throws {

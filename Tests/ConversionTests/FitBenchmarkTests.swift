@@ -27,7 +27,7 @@ import Testing
     return (groups, model, fit, held)
   }
 
-  @Test func layersOfOneParentReadTheSameInputs() throws {
+  @Test func layersThatReadOneArrayAreAGroup() throws {
     let (groups, model, _, _) = try collected([
       "encoder.layer.0.attention.*", "encoder.layer.1.output.*",
     ])

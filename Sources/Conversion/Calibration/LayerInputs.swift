@@ -13,8 +13,8 @@ struct LayerInputs {
   /// The inputs [B, T, K] of the texts that no fit sees.
   private var heldOut: [MLXArray] = []
 
-  /// Runs texts through a model and watches the layers that match, in groups of one parent, such as
-  /// query, key and value.
+  /// Runs texts through a model and watches the layers that match, in groups that are given the very
+  /// same array, such as query, key and value.
   ///
   /// Tiles are those of sequences. Throws a sentence if a pattern matches no linear layer.
   static func collect(
@@ -29,17 +29,8 @@ struct LayerInputs {
         "[layers] expected a linear layer that '\(pattern)' matches, found none; see the layers "
           + "with `tessera inspect`.")
     }
-    var groups: [[(path: String, linear: Linear)]] = []
-    for layer in linears where patterns.contains(where: { $0.matches(layer.path) }) {
-      func parent(_ path: String) -> Substring {
-        path[..<(path.lastIndex(of: ".") ?? path.endIndex)]
-      }
-      if let last = groups.last?.first, parent(last.path) == parent(layer.path) {
-        groups[groups.count - 1].append(layer)
-      } else {
-        groups.append([layer])
-      }
-    }
+    let chosen = linears.filter { layer in patterns.contains { $0.matches(layer.path) } }
+    let groups = try groups(chosen, of: model, batch: calibration.batches.first)
     var inputs = groups.map { LayerInputs($0, tile: tile) }
     let batches = calibration.batches.map { ($0, true) } + heldOut.batches.map { ($0, false) }
     let paths = groups.flatMap { $0.map(\.path) }
@@ -57,6 +48,27 @@ struct LayerInputs {
       }
     }
     return inputs
+  }
+
+  /// Layers in groups that read the same array, in the order of the model.
+  private static func groups(
+    _ layers: [(path: String, linear: Linear)], of model: BERTModel, batch: TokenBatches.Batch?
+  ) throws -> [[(path: String, linear: Linear)]] {
+    // The arrays are kept, for their identity is what tells them apart.
+    var inputs: [String: MLXArray] = [:]
+    try observing(model, layers: layers.map(\.path)) { path, x, _ in
+      inputs[path] = x
+    } during: {
+      if let batch { _ = model.hiddenStates(tokens: batch.array) }
+    }
+    var groups: [[(path: String, linear: Linear)]] = []
+    for layer in layers {
+      let index = groups.firstIndex { group in
+        group.contains { inputs[$0.path] != nil && inputs[$0.path] === inputs[layer.path] }
+      }
+      if let index { groups[index].append(layer) } else { groups.append([layer]) }
+    }
+    return groups
   }
 
   private init(_ layers: [(path: String, linear: Linear)], tile: Int) {
