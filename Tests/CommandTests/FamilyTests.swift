@@ -1,4 +1,10 @@
 import Foundation
+import Layers
+import MLX
+import MLXNN
+import Models
+import Operators
+import OrderedCollections
 import TestSupport
 import Testing
 
@@ -22,6 +28,33 @@ import Testing
     #expect(inspection["modelParameters"] as? Int == parameters)
     let text = try Tool.run(["inspect", path(name)])
     #expect(text.status == 0 && text.output.contains("\(layers) linear layers"))
+  }
+
+  @Test(arguments: ["gpt2-odd", "llama-odd", "vit-odd", "t2t-odd", "mlp-odd"])
+  func convertedModelsAreMadeDenseAgain(_ name: String) throws {
+    func load(_ url: URL) throws -> any CheckpointModel {
+      try ModelRegistry.load(CheckpointFolder(url: url), structuredLayers: .standard).module
+    }
+    func outputs(_ model: any CheckpointModel) throws -> MLXArray {
+      if let model = model as? any LanguageModel { return try model([[1, 2, 3, 4]]) }
+      let images = try #require(model as? any ImageClassifier)
+      return try images(MLXRandom.normal([2] + images.imageShape, key: MLXRandom.key(1)))
+    }
+    try withTemporaryFolder { folder in
+      let converted = folder.appending(path: "converted")
+      let checkpoint = try ModelRegistry.load(
+        CheckpointFolder(url: SmallModel.golden.appending(path: name)))
+      let layers = checkpoint.module.namedModules().filter { $0.value is Linear }
+      try checkpoint.module.replaceLayers(
+        layers.mapValues { _ in OperatorSpec.lowRank(rank: 3) }, key: MLXRandom.key(2))
+      try checkpoint.module.write(to: converted)
+      let dense = folder.appending(path: "dense")
+      let result = try Tool.run(["densify", converted.path, dense.path])
+      #expect(result.output.contains("\(layers.count) layers made dense"), "\(result.errors)")
+      let (before, after) = (try load(converted), try load(dense))
+      #expect(after.namedModules().values.count { $0 is Linear } == layers.count)
+      try expectClose(outputs(after), outputs(before), .relative(1e-4))
+    }
   }
 
   @Test func unknownFamiliesAreRefused() throws {

@@ -153,7 +153,7 @@ import Testing
     #expect(try refusal(path, .lowRank(rank: 100)).contains("100"))
     #expect(try refusal(path, .strassenTile(rank: 16)).contains("rows=batch"))
     try model.replaceLayers(
-      [(key: path, value: .strassenTile(rank: 16))], key: MLXRandom.key(2), insisting: true)
+      [path: .strassenTile(rank: 16)], key: MLXRandom.key(2), insisting: true)
     #expect(model.namedModules()[path] is StructuredLinear)
     // A model of images sees all of its tokens anyhow.
     let vit = ViTModel(
