@@ -93,7 +93,7 @@ let package = Package(
     tests(of: "Layers", ["MLXNN", "Operators", "Models", collections]),
     tests(of: "Models", ["MLXNN", "Operators", "Layers", collections], golden: true),
     tests(of: "Conversion", ["MLXNN", "Operators", "Layers", "Models", collections]),
-    tests(of: "Command", ["Tessera"]),
+    tests(of: "Command", ["Tessera", collections]),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx20

@@ -14,7 +14,8 @@ struct Inspect: ParsableCommand {
   func run() throws {
     // Looking at a model that leaks is no use of it.
     let checkpoint = try ModelRegistry.load(
-      CheckpointFolder(url: URL(filePath: model)), structuredLayers: .standard(insisting: true))
+      CheckpointFolder(url: URL(filePath: model)), structuredLayers: .standard(insisting: true),
+      readingWeights: false)
     let inspection = Inspection(checkpoint.module)
     try printing.print(inspection) { inspection.table }
   }

@@ -4,8 +4,11 @@ import Foundation
 /// weights, 39 wide with 51 in between, two layers, at most 24 tokens, a token a character.
 public enum SmallModel {
   /// The folder, which tests leave as it is.
-  public static let folder = URL(filePath: #filePath).deletingLastPathComponent()
-    .deletingLastPathComponent().appending(path: "ModelsTests/Golden/bert-odd")
+  public static let folder = golden.appending(path: "bert-odd")
+
+  /// The folders of small models of all families: `gpt2-odd` and so on.
+  public static let golden = URL(filePath: #filePath).deletingLastPathComponent()
+    .deletingLastPathComponent().appending(path: "ModelsTests/Golden")
 
   /// Sequences of valid tokens, 4 to 20 long, the same every time.
   public static func sequences(_ count: Int) -> [[Int32]] {

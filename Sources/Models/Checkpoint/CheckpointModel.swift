@@ -32,6 +32,10 @@ public protocol CheckpointModel: Module {
   var derivedNames: Set<String> { get }
   /// How the parameter at a path is stored.
   func layout(of path: String) -> TensorLayout
+  /// The standard deviation of the weight or table at a path before training.
+  func initialDeviation(of path: String, inputs: Int) -> Double
+  /// What parameters outside of linear layers, tables and norms are before training, by path.
+  func initialValues(key: MLXArray) -> ModuleParameters
   /// The name that a tensor has in old checkpoints.
   static func oldName(_ name: String) -> String
 }

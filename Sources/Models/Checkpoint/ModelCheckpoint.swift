@@ -38,6 +38,7 @@ public final class ModelCheckpoint<Model: CheckpointModel>: Checkpoint {
   private let factory: StructuredLayerFactory
   /// The names of the tensors that are parameters, by path.
   private let names: [String: String]
+  private let hasWeights: Bool
 
   /// The model, whatever its family.
   public var module: any CheckpointModel { model }
@@ -45,12 +46,13 @@ public final class ModelCheckpoint<Model: CheckpointModel>: Checkpoint {
   /// Loads a folder.
   ///
   /// Every tensor's shape is checked against `config.json` before one is read. Floating-point
-  /// weights are converted to `dtype`, in which the model computes.
+  /// weights are converted to `dtype`, in which the model computes. Without `readingWeights` they
+  /// stay zero: enough to look at sizes.
   ///
   /// Throws ``CheckpointError``, `SafetensorsError`, or what the factory throws.
   public init(
     folder: CheckpointFolder, structuredLayers factory: StructuredLayerFactory = .none,
-    dtype: DType = .float32
+    dtype: DType = .float32, readingWeights: Bool = true
   ) throws {
     let type = try folder.configuration.string("model_type")
     guard type == Model.modelType else {
@@ -67,7 +69,8 @@ public final class ModelCheckpoint<Model: CheckpointModel>: Checkpoint {
     self.model = model
     self.prefix = prefix
     self.factory = factory
-    try load(dtype)
+    hasWeights = readingWeights
+    if readingWeights { try load(dtype) }
   }
 
   /// What stands before the anchor's name in the folder.
@@ -160,6 +163,7 @@ public final class ModelCheckpoint<Model: CheckpointModel>: Checkpoint {
   public func write(
     to target: URL, replacingExisting: Bool = false, finishing: (URL) throws -> Void = { _ in }
   ) throws {
+    precondition(hasWeights, "a checkpoint is written whose weights were not read")
     var tensors: [String: MLXArray] = [:]
     for name in Set(folder.tensorNames).subtracting(names.values).subtracting(model.derivedNames) {
       tensors[name] = try folder.array(name)

@@ -9,10 +9,12 @@ public enum ModelRegistry {
 
   /// Loads a folder of any family.
   ///
+  /// Without `readingWeights` they stay zero: enough to look at sizes.
+  ///
   /// Throws ``CheckpointError`` for another family, and what ``ModelCheckpoint`` throws.
   public static func load(
     _ folder: CheckpointFolder, structuredLayers factory: StructuredLayerFactory = .none,
-    dtype: DType = .float32
+    dtype: DType = .float32, readingWeights: Bool = true
   ) throws -> any Checkpoint {
     let type = try folder.configuration.string("model_type")
     guard let family = families.first(where: { $0.modelType == type }) else {
@@ -21,7 +23,8 @@ public enum ModelRegistry {
         got: "\"\(type)\"")
     }
     func open<Model: CheckpointModel>(_: Model.Type) throws -> any Checkpoint {
-      try ModelCheckpoint<Model>(folder: folder, structuredLayers: factory, dtype: dtype)
+      try ModelCheckpoint<Model>(
+        folder: folder, structuredLayers: factory, dtype: dtype, readingWeights: readingWeights)
     }
     return try open(family)
   }

@@ -58,6 +58,13 @@ extension GPT2Model: CheckpointModel {
   /// A tied output layer.
   public var derivedNames: Set<String> { configuration.tiesEmbeddings ? ["lm_head.weight"] : [] }
 
+  /// Layers that add to the residual start smaller, by the root of their number, 2 a layer.
+  ///
+  /// Source: Radford et al., 2019, section 2.3.
+  public func initialDeviation(of path: String, inputs: Int) -> Double {
+    path.hasSuffix("c_proj") ? 0.02 / Double(2 * configuration.layerCount).squareRoot() : 0.02
+  }
+
   /// The dense layers of the stack are stored as [K, N].
   public func layout(of path: String) -> TensorLayout {
     let parts = path.split(separator: ".").suffix(2)

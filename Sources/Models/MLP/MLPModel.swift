@@ -47,6 +47,11 @@ extension MLPModel: CheckpointModel {
     self.init(try MLPConfiguration(folder.configuration))
   }
 
+  /// 1/√K, which keeps the size of what goes through.
+  public func initialDeviation(of path: String, inputs: Int) -> Double {
+    1 / Double(max(1, inputs)).squareRoot()
+  }
+
   /// The sizes.
   public var configurationText: String { configuration.text }
 }

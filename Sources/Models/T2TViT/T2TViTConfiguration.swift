@@ -24,8 +24,9 @@ public struct T2TViTConfiguration: Hashable, Sendable {
   public var layerNormEpsilon: Float
   /// Whether queries, keys and values have biases.
   public var projectionsHaveBias: Bool
-  /// What scores are multiplied by; 1/√(D / heads) where absent. The published weights were trained
-  /// with 1/√D.
+  /// What scores are multiplied by; 1/√(D / heads) where absent.
+  ///
+  /// The published weights were trained with 1/√D.
   public var attentionScale: Float?
 
   /// Sizes by hand.

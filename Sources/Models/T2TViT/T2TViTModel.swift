@@ -1,5 +1,6 @@
 import MLX
 import MLXNN
+import OrderedCollections
 
 /// T2T-ViT: an image, turned to tokens by soft splits and a performer's attention → the logits of
 /// the classes.
@@ -69,6 +70,24 @@ extension T2TViTModel: CheckpointModel {
   /// A model of zeros with the sizes of a folder.
   public convenience init(folder: CheckpointFolder, prefix: String) throws {
     self.init(try T2TViTConfiguration(folder.configuration))
+  }
+
+  /// The class token, and for each performer m directions of length √m, orthogonal as far as there
+  /// is room.
+  public func initialValues(key: MLXArray) -> ModuleParameters {
+    let keys = MLXRandom.split(key: key, into: 3)
+    let (count, size) = (configuration.featureCount, configuration.tokenSize)
+    func directions(_ key: MLXArray) -> MLXArray {
+      let isTall = count > size
+      let random = MLXRandom.normal(isTall ? [count, size] : [size, count], key: key)
+      let orthonormal = MLXLinalg.qr(random).0
+      return (isTall ? orthonormal : orthonormal.T) * Double(count).squareRoot()
+    }
+    return [
+      "cls_token": MLXRandom.normal([1, 1, configuration.hiddenSize], scale: 0.02, key: keys[0]),
+      "tokens_to_token.attention1.w": directions(keys[1]),
+      "tokens_to_token.attention2.w": directions(keys[2]),
+    ]
   }
 
   /// The sizes.

@@ -1,5 +1,6 @@
 import MLX
 import MLXNN
+import OrderedCollections
 
 /// A vision transformer: an image, cut into patches → the logits of the classes.
 ///
@@ -71,6 +72,17 @@ extension ViTModel: CheckpointModel {
 
   /// The sizes under the names of the format.
   public var configurationText: String { configuration.text }
+
+  /// The class token and the positions, as random as the tables of other models.
+  public func initialValues(key: MLXArray) -> ModuleParameters {
+    let (first, second) = MLXRandom.split(key: key)
+    return [
+      "vit.embeddings.cls_token": MLXRandom.normal(
+        [1, 1, configuration.hiddenSize], scale: 0.02, key: first),
+      "vit.embeddings.position_embeddings": MLXRandom.normal(
+        [1, 1 + configuration.patchCount, configuration.hiddenSize], scale: 0.02, key: second),
+    ]
+  }
 
   /// The projection of patches is stored as a convolution.
   public func layout(of path: String) -> TensorLayout {
