@@ -32,4 +32,10 @@ public enum CPU {
     get { count.withLock { $0 } }
     set { count.withLock { $0 = max(1, min(64, newValue)) } }
   }
+
+  /// A copy of a float32 array by all threads: what a benchmark takes for the memory's rate.
+  public static func copy(_ x: MLXArray) -> MLXArray {
+    HostKernel("copy") { tessera_copy($0, $1, $2, $3) }(
+      TesseraCopy(count: Int64(x.size), threads: Int32(threads)), [x], output: x.shape, scratch: 0)
+  }
 }

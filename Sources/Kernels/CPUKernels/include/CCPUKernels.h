@@ -19,6 +19,15 @@ typedef enum {
 // The best level that this processor can run.
 TesseraCPULevel tessera_cpu_level(void);
 
+// A copy by several threads: what memory gives at best. inputs: any floats; outputs: as many.
+typedef struct {
+  int64_t count;
+  int32_t threads;
+} TesseraCopy;
+
+void tessera_copy(
+    const void *problem, const void *const *inputs, void *const *outputs, void *scratch);
+
 // How rows form tiles of t: along the tokens of each sample, or at one token across samples.
 typedef struct {
   int64_t samples, tokens;
