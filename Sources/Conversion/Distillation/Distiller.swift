@@ -1,4 +1,3 @@
-import Foundation
 import MLX
 import MLXNN
 import MLXOptimizers
@@ -23,7 +22,7 @@ struct Distiller {
   ///
   /// Fitted factors have whatever scale the fit gave them, so an absolute step would be too small
   /// for one structure and too large for another.
-  var relativeStep = Double(ProcessInfo.processInfo.environment["TLR"] ?? "0.001")!
+  var relativeStep = 0.001
 
   /// Runs the steps, one batch each, in the order given and from the start again where they end.
   ///
