@@ -323,6 +323,7 @@ enum SmallLanguageModel: String, CaseIterable, CustomTestStringConvertible {
         let target = folder.appending(path: "new")
         try model.write(to: target)
         let again = try SmallLanguageModel.model(target).model
+        #expect(again.endTokens == model.endTokens)
         let tokens: [[Int32]] = [[1, 2, 3, 4, 5]]
         try expectClose(again(tokens), model(tokens), .roundings(16, of: .float32))
         #expect(throws: CheckpointError.targetExists(path: target.path)) {
@@ -335,13 +336,14 @@ enum SmallLanguageModel: String, CaseIterable, CustomTestStringConvertible {
       GPT2Model(
         GPT2Configuration(
           vocabularySize: 11, maximumLength: 9, hiddenSize: 6, layerCount: 1, headCount: 2,
-          intermediateSize: 7, layerNormEpsilon: 1e-3, activation: .relu, tiesEmbeddings: false)))
+          intermediateSize: 7, layerNormEpsilon: 1e-3, activation: .relu, tiesEmbeddings: false,
+          endTokens: [4])))
     try check(
       LlamaModel(
         LlamaConfiguration(
           vocabularySize: 11, maximumLength: 9, hiddenSize: 6, layerCount: 1, headCount: 4,
           keyValueHeadCount: 2, headSize: 8, intermediateSize: 7, normEpsilon: 1e-3, ropeBase: 77,
-          feedForwardHasBias: true, tiesEmbeddings: true)))
+          feedForwardHasBias: true, tiesEmbeddings: true, endTokens: [7, 3])))
   }
 
   // MARK: - Wrong input

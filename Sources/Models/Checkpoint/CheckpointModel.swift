@@ -71,7 +71,8 @@ extension CheckpointModel {
   ///
   /// The target is whole or absent. `finishing` adds further files, such as a tokenizer's.
   public func write(
-    to target: URL, replacingExisting: Bool = false, factory: StructuredLayerFactory = .standard,
+    to target: URL, replacingExisting: Bool = false,
+    structuredLayers factory: StructuredLayerFactory = .standard,
     finishing: (URL) throws -> Void = { _ in }
   ) throws {
     var tensors: [String: MLXArray] = [:]

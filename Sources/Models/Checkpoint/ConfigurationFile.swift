@@ -141,3 +141,9 @@ package struct ConfigurationFile: Sendable {
     }
   }
 }
+
+/// Tokens as ``ConfigurationFile/tokens(_:)`` reads them.
+func tokenList(_ tokens: Set<Int32>) -> JSON {
+  let numbers = tokens.sorted().map { JSON.integer(Int($0)) }
+  return numbers.count > 1 ? .array(numbers) : numbers.first ?? .null
+}

@@ -20,12 +20,15 @@ public struct GPT2Configuration: Hashable, Sendable {
   public var activation: Activation
   /// Whether the table of words is the output layer too.
   public var tiesEmbeddings: Bool
+  /// The tokens that end a text.
+  public var endTokens: Set<Int32>
 
   /// Sizes by hand; the defaults are those of the smallest published model, 124 million parameters.
   public init(
     vocabularySize: Int = 50257, maximumLength: Int = 1024, hiddenSize: Int = 768,
     layerCount: Int = 12, headCount: Int = 12, intermediateSize: Int? = nil,
-    layerNormEpsilon: Float = 1e-5, activation: Activation = .geluNew, tiesEmbeddings: Bool = true
+    layerNormEpsilon: Float = 1e-5, activation: Activation = .geluNew, tiesEmbeddings: Bool = true,
+    endTokens: Set<Int32> = []
   ) {
     self.vocabularySize = vocabularySize
     self.maximumLength = maximumLength
@@ -36,6 +39,7 @@ public struct GPT2Configuration: Hashable, Sendable {
     self.layerNormEpsilon = layerNormEpsilon
     self.activation = activation
     self.tiesEmbeddings = tiesEmbeddings
+    self.endTokens = endTokens
   }
 
   /// Reads `config.json`; what would need another model throws.
@@ -52,7 +56,8 @@ public struct GPT2Configuration: Hashable, Sendable {
       intermediateSize: try file.integer("n_inner", default: 4 * hiddenSize),
       layerNormEpsilon: Float(try file.positiveNumber("layer_norm_epsilon", default: 1e-5)),
       activation: try file.choice("activation_function", default: .geluNew),
-      tiesEmbeddings: try file.bool("tie_word_embeddings", default: true))
+      tiesEmbeddings: try file.bool("tie_word_embeddings", default: true),
+      endTokens: try file.tokens("eos_token_id"))
     try file.requireDivisor("n_head", headCount, of: "n_embd", hiddenSize)
   }
 
@@ -66,7 +71,7 @@ public struct GPT2Configuration: Hashable, Sendable {
       "n_inner": .integer(intermediateSize),
       "layer_norm_epsilon": .number("\(layerNormEpsilon)"),
       "activation_function": .string(activation.rawValue),
-      "tie_word_embeddings": .bool(tiesEmbeddings),
+      "tie_word_embeddings": .bool(tiesEmbeddings), "eos_token_id": tokenList(endTokens),
     ]).encoded(indent: 2)
   }
 }

@@ -7,6 +7,8 @@ public protocol LanguageModel: CheckpointModel {
   var vocabularySize: Int { get }
   /// The largest number of tokens of one sequence.
   var maximumLength: Int { get }
+  /// The tokens that end a text.
+  var endTokens: Set<Int32> { get }
   /// The number of layers that keep keys and values.
   var layerCount: Int { get }
 

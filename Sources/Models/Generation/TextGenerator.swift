@@ -20,8 +20,6 @@ public final class TextGenerator {
   public let model: any LanguageModel
   /// The tokenizer of the folder.
   public let tokenizer: Tokenizer
-  /// The tokens that end a text.
-  public let endTokens: Set<Int32>
 
   /// Loads a folder.
   ///
@@ -42,7 +40,6 @@ public final class TextGenerator {
     self.model = model
     // No text is cut short: one that is too long is an error, and the model says so.
     tokenizer = try Tokenizer(folder: folder, maximumLength: 1 << 24, python: python)
-    endTokens = try files.configuration.tokens("eos_token_id")
   }
 
   /// Continues a text by up to `count` tokens, fewer if the model ends it.
@@ -57,7 +54,7 @@ public final class TextGenerator {
     var tokens: [Int32] = []
     let duration = try ContinuousClock().measure {
       tokens = try model.generate(
-        prompt: start, count: count, sampling: sampling, stopping: endTokens, each: each)
+        prompt: start, count: count, sampling: sampling, stopping: model.endTokens, each: each)
     }
     return Continuation(
       prompt: prompt, tokens: tokens, text: try tokenizer.text(of: [start + tokens])[0],

@@ -28,13 +28,15 @@ public struct LlamaConfiguration: Hashable, Sendable {
   public var feedForwardHasBias: Bool
   /// Whether the table of words is the output layer too.
   public var tiesEmbeddings: Bool
+  /// The tokens that end a text.
+  public var endTokens: Set<Int32>
 
   /// Sizes by hand.
   public init(
     vocabularySize: Int = 32000, maximumLength: Int = 2048, hiddenSize: Int, layerCount: Int,
     headCount: Int, keyValueHeadCount: Int? = nil, headSize: Int? = nil, intermediateSize: Int,
     normEpsilon: Float = 1e-6, ropeBase: Float = 10000, attentionHasBias: Bool = false,
-    feedForwardHasBias: Bool = false, tiesEmbeddings: Bool = false
+    feedForwardHasBias: Bool = false, tiesEmbeddings: Bool = false, endTokens: Set<Int32> = []
   ) {
     self.vocabularySize = vocabularySize
     self.maximumLength = maximumLength
@@ -49,6 +51,7 @@ public struct LlamaConfiguration: Hashable, Sendable {
     self.attentionHasBias = attentionHasBias
     self.feedForwardHasBias = feedForwardHasBias
     self.tiesEmbeddings = tiesEmbeddings
+    self.endTokens = endTokens
   }
 
   /// The shape of TinyLlama: 1.1 billion parameters, 32 heads that share 4 of keys and values.
@@ -81,7 +84,8 @@ public struct LlamaConfiguration: Hashable, Sendable {
       ropeBase: try LlamaConfiguration.ropeBase(file),
       attentionHasBias: try file.bool("attention_bias", default: false),
       feedForwardHasBias: try file.bool("mlp_bias", default: false),
-      tiesEmbeddings: try file.bool("tie_word_embeddings", default: false))
+      tiesEmbeddings: try file.bool("tie_word_embeddings", default: false),
+      endTokens: try file.tokens("eos_token_id"))
     try file.requireDivisor(
       "num_key_value_heads", keyValueHeadCount, of: "num_attention_heads", headCount)
     guard headSize % 2 == 0 else {
@@ -122,7 +126,7 @@ public struct LlamaConfiguration: Hashable, Sendable {
         "rope_theta": .number("\(ropeBase)"), "rope_type": .string("default"),
       ]),
       "attention_bias": .bool(attentionHasBias), "mlp_bias": .bool(feedForwardHasBias),
-      "tie_word_embeddings": .bool(tiesEmbeddings),
+      "tie_word_embeddings": .bool(tiesEmbeddings), "eos_token_id": tokenList(endTokens),
     ]).encoded(indent: 2)
   }
 }

@@ -30,6 +30,8 @@ public final class LlamaModel: Module, LanguageModel {
   public var vocabularySize: Int { configuration.vocabularySize }
   /// The largest number of tokens of one sequence.
   public var maximumLength: Int { configuration.maximumLength }
+  /// The tokens that end a text.
+  public var endTokens: Set<Int32> { configuration.endTokens }
   /// The number of layers.
   public var layerCount: Int { configuration.layerCount }
 
