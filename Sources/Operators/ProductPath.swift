@@ -55,7 +55,7 @@ extension LinearOperator {
 
   /// X [..., K] → activation(Y + bias) [..., N] by the fastest path of this machine.
   ///
-  /// The path is ``choice(shape:dtype:keepsDense:)``'s, without a dense weight.
+  /// The path is ``LinearOperator/choice(shape:dtype:keepsDense:)``'s, without a dense weight.
   public func product(
     _ x: MLXArray, _ parameters: Parameters, bias: MLXArray? = nil,
     activation: KernelActivation = .none
