@@ -33,9 +33,9 @@ final class Planner {
     reference = try states.map { try Self.embedding(original, $0, blocks: 0..<blocks) }
   }
 
-  /// Decides the structure of every layer that shares a budget. `progress` is called after every
-  /// batch and every layer.
+  /// Decides the structure of every layer that shares a budget.
   ///
+  /// `progress` is called after every batch and every layer.
   /// Throws where even the cheapest alternatives exceed a budget.
   func decide(_ plan: inout ConversionPlan, progress: () throws -> Void) throws {
     let open = plan.layers.filter { !$0.alternatives.isEmpty }

@@ -1,7 +1,9 @@
 import CCPUKernels
 import MLX
 
-/// One factor of a chain, a sparse matrix made of equal dense blocks: over all blocks and outputs
+/// One factor of a chain: a sparse matrix made of equal dense blocks.
+///
+/// Over all blocks and outputs it computes
 ///
 ///     out[block + output] = Σ_inner w[block + output + inner] · in[block + inner]
 ///
