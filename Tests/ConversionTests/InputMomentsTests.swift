@@ -118,9 +118,31 @@ import Testing
       let centred = zip(tile, mean).map { $0 - $1 }
       for i in 0..<6 { for j in 0..<6 { expected[6 * i + j] += centred[i] * centred[j] / count } }
     }
+    // What is fitted on has white inputs mixed in, as so few tiles need.
+    let exact = TileMoment(matrix: MLXArray(expected, [6, 6]), tiles: all.count)
+    let share = try exact.shrinkage()
+    #expect(share > 0.01 && share <= 1)
     let target = try moments.target(weight: .zeros([2, 3]))
-    expectClose(
-      try #require(target.tileMoment).asArray(Double.self), expected, .relative(1e-5))
+    try expectClose(
+      #require(target.tileMoment), exact.mixed(share), .relative(1e-5))
+  }
+
+  /// A fit on fewer tiles than it has unknowns stays near what it would be for white inputs, on
+  /// inputs that it did not see.
+  @Test func fewTextsDoNotRuinStrassenTile() throws {
+    let structure = try OperatorSpec.strassenTile(rank: 32).makeOperator(inputs: 32, outputs: 16)
+    let weight = MLXRandom.normal([16, 32], key: MLXRandom.key(3))
+    let moments = InputMoments(for: structure)
+    let (x, _) = data([2, 12, 32], outputs: 16)
+    try moments.add(x, matmul(x, weight.T))
+    let fitted = try structure.fit(moments.target(weight: weight))
+    let white = try structure.fit(FitTarget(weight: weight))
+    let unseen = MLXRandom.normal([40, 12, 32], key: MLXRandom.key(4))
+    func error(_ parameters: Parameters) throws -> Double {
+      try TestSupport.relativeError(
+        structure.apply(unseen, parameters), matmul(unseen, weight.T))
+    }
+    #expect(try error(fitted) < 1.3 * error(white))
   }
 
   /// Rows are gathered until 4096 are there: the sums must not depend on when that is.

@@ -92,7 +92,11 @@ final class InputMoments {
     var stacked: MLXArray?
     if let tileMoment, let first = tileSums.first {
       let mean = tileSums.dropFirst().reduce(first, +) / Float(max(1, tiles))
-      stacked = tileMoment / Float(max(1, tiles)) - outer(mean, mean)
+      let sampled = TileMoment(
+        matrix: tileMoment / Float(max(1, tiles)) - outer(mean, mean), tiles: tiles)
+      // Few tiles do not determine t·K directions: without white inputs mixed in, the fit would be
+      // right on them and on nothing else.
+      stacked = sampled.mixed(try sampled.shrinkage())
     }
     try eval([best, covariance] + [stacked].compactMap(\.self))
     return FitTarget(weight: best, secondMoment: covariance, tileMoment: stacked)
