@@ -144,7 +144,7 @@ def zero_copy_pair(shape, x, y, left, core1):
     torch.bmm(z.view(s.m1 * s.rank, s.n0, m).permute(1, 2, 0), core1, out=y.view(m, s.n0, s.n1).transpose(0, 1))
 
 
-def pair(name, shape, m, jobs, limits, backward, with_energy):
+def pair(name, shape, m, forward, back, limits, backward, with_energy):
     s = shape
     move = 2 * m * (s.inputs + s.outputs) + 2 * s.multiply_adds
     limit = max(move / limits["copy_bytes_per_s"], 2 * m * s.multiply_adds / limits["bf16_flop_per_s"]) * 1e3
@@ -157,7 +157,6 @@ def pair(name, shape, m, jobs, limits, backward, with_energy):
     timed(table, "dense", lambda i: torch.matmul(xs[i], dense.t(), out=ys[i]), sets)
     timed(table, "two bmm", lambda i: s.reference(xs[i], core0, core1), sets)
     timed(table, "zero-copy bmm", lambda i: zero_copy_pair(s, xs[i], ys[i], left, core1), sets)
-    forward, back = (job.result() if job else None for job in jobs)
     if forward is not None:
         packed = forward.pack(torch, core0, core1)
         row["plan"] = str(forward.plan)
@@ -257,19 +256,12 @@ def main():
     pair_jobs = {name: pool.submit(build_pair, shape, ROWS) for name, shape in shapes}
     jobs = [pool.submit(build, *item) for item in work]
 
-    class Ready:
-        def __init__(self, value):
-            self.value = value
-
-        def result(self):
-            return self.value
-
     for name, shape in shapes:
         forward, back = pair_jobs[name].result()
         for m in (ROWS, 2048, 64, 1):
             if m < 2048 and ("btt r1" not in name):
                 continue
-            row = pair(name, shape, m, (Ready(forward) if forward else None, Ready(back) if back else None), limits,
+            row = pair(name, shape, m, forward, back, limits,
                        backward=m >= 2048, with_energy=m == ROWS and name in ("btt r1 4096", "btt r1 1024", "btt r1 2048"))
             report["pairs"].append(row)
             t = row["ms"]

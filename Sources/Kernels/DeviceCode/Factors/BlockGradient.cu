@@ -2,7 +2,7 @@
 //
 //     gradient[group][p][q] = sum over rows of a[row][group, p] * b[row][group, q]
 //
-// in two stages, so that the sum has a fixed order: every split of the rows leaves a partial, the second stage (SUM 1) adds them up.
+// in two stages, so that the sum has a fixed order: every split of the rows leaves a partial, the second stage (SUM 1) adds them.
 //
 //   a, b       element (row, group, p) of a at row * pitchA + group / inner * outerA + group % inner + p * strideA, likewise b:
 //              blocks of consecutive elements (inner = 1, stride 1) and Kronecker-sparse ones (inner = stride = d)
@@ -24,12 +24,13 @@
 
 #if TESSERA_SUM
 extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
-    const float* __restrict__ partials, void* __restrict__ gradient, int splits, int groups, int sizeP, int sizeQ, int outP, int outQ,
-    int blockP, int paddedP, int blockQ, int paddedQ) {
+    const float* __restrict__ partials, void* __restrict__ gradient, int splits, int groups, int sizeP, int sizeQ, int outP,
+    int outQ, int blockP, int paddedP, int blockQ, int paddedQ) {
   const i64 index = (i64)blockIdx.x * 256 + threadIdx.x;
   if (index >= (i64)groups * outP * outQ) return;
   const int q = index % outQ, p = index / outQ % outP, group = index / outQ / outP;
-  const float* source = partials + ((i64)group * sizeP + p / blockP * paddedP + p % blockP) * sizeQ + q / blockQ * paddedQ + q % blockQ;
+  const float* source = partials + ((i64)group * sizeP + p / blockP * paddedP + p % blockP) * sizeQ
+      + q / blockQ * paddedQ + q % blockQ;
   float sum = 0.0f;
   for (int split = 0; split < splits; ++split) sum += source[(i64)split * groups * sizeP * sizeQ];
 #if TESSERA_FLOAT_GRADIENT
@@ -68,7 +69,8 @@ struct Operand {
           const u32 low = column + 2 * e < size ? source[0] : 0, high = column + 2 * e + 1 < size ? source[stride] : 0;
           word[e] = low | high << 16;
         }
-        asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(place), "r"(word[0]), "r"(word[1]), "r"(word[2]), "r"(word[3])
+        asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(place), "r"(word[0]), "r"(word[1]), "r"(word[2]),
+                     "r"(word[3])
                      : "memory");
       } else {
         const Storage* source = present ? values + (row + r) * pitch + column : values;

@@ -39,8 +39,8 @@ struct Epilogue {
     }
   }
 
-  /// As store, by the whole warp: where a run is a multiple of 32 bytes, lanes 2 n and 2 n + 1 swap halves, so that a store instruction
-  /// fills whole sectors of 32 bytes. Half-filled ones cost the L2 cache as much as whole ones.
+  /// As store, by the whole warp: where a run is a multiple of 32 bytes, lanes 2 n and 2 n + 1 swap halves, so that a store
+  /// instruction fills whole sectors of 32 bytes. Half-filled ones cost the L2 cache as much as whole ones.
   template <int length>
   __device__ __forceinline__ void storeTogether(bool present, i64 row, int column, int end, float (&v)[length]) const {
     if constexpr (length * Element::bytes % 32 != 0) {
@@ -116,10 +116,13 @@ struct Epilogue {
   }
 };
 
-/// The parameters of a kernel with an epilogue, in the order inputs, outputs, scalars: bit 0 of `epilogueParts` says that there is a bias,
-/// bit 1 a gate, bit 2 a residual; what is not there may be any pointer.
+/// The parameters of a kernel with an epilogue, in the order inputs, outputs, scalars. Bit 0 of `epilogueParts` says that there is a
+/// bias, bit 1 a gate, bit 2 a residual; what is not there may be any pointer.
 #define EPILOGUE_INPUTS \
   const Storage *__restrict__ bias, const Storage *__restrict__ gate, const Storage *__restrict__ residual
 #define EPILOGUE_SCALARS int pitchY, bool aligned, int epilogueParts
-#define EPILOGUE_OF(y) \
-  Epilogue { y, epilogueParts & 1 ? bias : nullptr, epilogueParts & 2 ? gate : nullptr, epilogueParts & 4 ? residual : nullptr, pitchY, aligned }
+#define EPILOGUE_OF(y)                                                                        \
+  Epilogue {                                                                                  \
+    y, epilogueParts & 1 ? bias : nullptr, epilogueParts & 2 ? gate : nullptr,                \
+        epilogueParts & 4 ? residual : nullptr, pitchY, aligned                               \
+  }

@@ -1,4 +1,4 @@
-// One Kronecker-sparse factor, batch first: y = epilogue(x through the factor). Sizes and the division of work: KroneckerShape.cuh.
+// One Kronecker-sparse factor, batch first: y = epilogue(x through the factor). Sizes, division of work: KroneckerShape.cuh.
 //
 // Rows come as they lie, in whole segments: [row][k][l of the slice]. A matrix operand wants two neighbouring k of one l in a word,
 // so a lane reads its `width` l at two k with one load each, and byte permutes make an operand word for each l: a 16 x 16 operand
@@ -72,7 +72,10 @@ struct Tile {
   template <int words>
   static __device__ __forceinline__ void loadWords(u32 (&v)[words], u32 address) {
     if constexpr (words == 4)
-      asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3]) : "r"(address) : "memory");
+      asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                   : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
+                   : "r"(address)
+                   : "memory");
     else if constexpr (words == 2)
       asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v[0]), "=r"(v[1]) : "r"(address) : "memory");
     else

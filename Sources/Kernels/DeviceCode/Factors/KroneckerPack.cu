@@ -17,7 +17,8 @@ extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
   if (index >= (i64)a * slices * parts * partWords) return;
   const int word = index % partWords, unit = index / partWords;
   const int half = word % 2, lane = word / 2 % 32, fragment = word / fragmentWords;
-  const int step = fragment % steps, tile = fragment / steps % partTiles, l = unit / parts % slices * slice + fragment / steps / partTiles;
+  const int step = fragment % steps, tile = fragment / steps % partTiles;
+  const int l = unit / parts % slices * slice + fragment / steps / partTiles;
   const int i = unit / parts / slices, j = unit % parts * part + outputOfColumn(tile, lane / 4);
   u32 result = 0;
 #pragma unroll

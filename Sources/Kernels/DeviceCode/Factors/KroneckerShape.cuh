@@ -2,8 +2,8 @@
 //
 //     y[row][(i b + j) d + l] = sum over k of x[row][(i c + k) d + l] * w[i][j][k][l]      i < a, j < b, k < c, l < d
 //
-// which is a * d dense b x c products through a strided gather and scatter. A block takes one i, a slice of LANES_L consecutive l and
-// a part of PART outputs j, keeps their weights in shared memory, and lets rows stream through.
+// which is a * d dense b x c products through a strided gather and scatter. A block takes one i, a slice of SLICE consecutive l
+// and a part of PART outputs j, keeps their weights in shared memory, and lets rows stream through.
 #pragma once
 #include "Element.cuh"
 

@@ -38,7 +38,8 @@ constexpr bool bulk = TESSERA_X_BULK;
 constexpr int warps = 8, threads = 2 * 32 * warps;  // warps of each product
 
 // Shared memory: buffers of z, stages of x, barriers.
-//   z    [output piece][chunk][row][16 bytes], pieces 16 bytes apart beyond their size so that lanes of several pieces meet no bank twice
+//   z    [output piece][chunk][row][16 bytes], pieces 16 bytes apart beyond their size, so that lanes of several pieces meet no
+//        bank twice
 //   x    [stage][row][piece][m0 padded to 8], rows an odd multiple of 16 bytes apart, with at least 16 bytes to spare: the last
 //        contraction step of a piece may read 8 elements past it, which meet zeros of core 0
 constexpr int piecePitchZ = chunks * stepRows * 16 + 16;
@@ -108,7 +109,8 @@ struct Block {
     for (int row = warp; row < count; row += warps)
       for (int column = lane; column < width; column += 32) {
         const u32 target = x(0) + row * rowPitchX + (column / m0 * paddedM0 + column % m0) * 2;
-        asm volatile("st.shared.u16 [%0], %1;" ::"r"(target), "h"(source[row * pitch + self * inputPieces * m0 + column]) : "memory");
+        const Storage value = source[row * pitch + self * inputPieces * m0 + column];
+        asm volatile("st.shared.u16 [%0], %1;" ::"r"(target), "h"(value) : "memory");
       }
   }
 

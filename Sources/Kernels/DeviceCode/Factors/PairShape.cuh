@@ -29,7 +29,7 @@ constexpr int chunksHere = divideUp(innerHere, 8);
 constexpr int chunks = divideUp(clusterSize * chunksHere, 2) * 2;
 constexpr int steps1 = chunks / 2;
 
-// Columns of the second product come in runs: a lane's accumulators of `runTiles` adjacent tiles are 2 * runTiles consecutive outputs.
+// Columns of the second product come in runs: a lane's sums of `runTiles` adjacent tiles are 2 * runTiles consecutive outputs.
 constexpr int runTiles = n1 >= 24 ? 4 : n1 >= 12 ? 2 : 1;
 constexpr int runLength = 2 * runTiles;
 constexpr int columnTiles1 = divideUp(n1, 8 * runTiles) * runTiles;
