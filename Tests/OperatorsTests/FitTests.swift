@@ -174,4 +174,17 @@ import Testing
     let failed = FitTarget(weight: matmul(weight, weight))
     #expect(throws: MLXError.self) { try operation.fit(failed) }
   }
+
+  @Test func aTruncatedLowRankFitIsTheFitOfTheSmallerRank() throws {
+    let weight = MLXRandom.normal([9, 14], key: MLXRandom.key(21))
+    let rows = MLXRandom.normal([40, 14], key: MLXRandom.key(22))
+    let target = FitTarget(weight: weight, secondMoment: matmul(rows.T, rows))
+    let (large, small) = (
+      try LowRank(inputs: 14, outputs: 9, rank: 7), try LowRank(inputs: 14, outputs: 9, rank: 3)
+    )
+    let truncated = large.truncated(try large.fit(target), to: small)
+    try expectClose(
+      #require(small.dense(truncated)), #require(small.dense(try small.fit(target))),
+      .relative(1e-5))
+  }
 }

@@ -90,7 +90,7 @@ final class Planner {
       return layer.alternatives.map { _ in 0 }
     }
     let target = try moments.target(weight: linear.weight)
-    let fits = try layer.alternatives.map { try $0.fit(target) }
+    let fits = try fits(of: layer.alternatives, target)
     let errors = try layer.alternatives.indices.map {
       try relativeError(of: layer.alternatives[$0], fits[$0], target)
     }
@@ -122,6 +122,20 @@ final class Planner {
     }
     let sensitivity = max(0, sum / Double(max(1, count))) / (errors[probe] * errors[probe])
     return errors.map { sensitivity * $0 * $0 }
+  }
+
+  /// The parameters of each alternative; those of low rank all come from one decomposition.
+  private func fits(
+    of alternatives: [any LinearOperator], _ target: FitTarget
+  ) throws -> [Parameters] {
+    let largest = alternatives.compactMap { $0 as? LowRank }.max { $0.rank < $1.rank }
+    let whole = try largest?.fit(target)
+    return try alternatives.map { alternative in
+      if let largest, let whole, let smaller = alternative as? LowRank {
+        return largest.truncated(whole, to: smaller)
+      }
+      return try alternative.fit(target)
+    }
   }
 
   /// The embeddings [B, D], of length 1, of hidden states in front of the first of some blocks.

@@ -44,6 +44,15 @@ public struct LowRank: CoreProduct {
     matmul(parameter("u", of: parameters), parameter("v", of: parameters))
   }
 
+  /// The parameters of a smaller rank, given those that ``fit(_:)`` found for this one: the terms come
+  /// in the order of their weight, so the first ones are the optimum too.
+  public func truncated(_ fitted: Parameters, to smaller: LowRank) -> Parameters {
+    [
+      "v": parameter("v", of: fitted)[0..<smaller.rank],
+      "u": parameter("u", of: fitted)[0..., 0..<smaller.rank],
+    ]
+  }
+
   /// The truncated singular value decomposition, of W H^½ where H is given: the optimum.
   public func fit(_ target: FitTarget) throws -> Parameters {
     let target = try target.checked(for: self)
