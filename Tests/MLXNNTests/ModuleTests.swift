@@ -123,8 +123,10 @@ private final class Tied: Module {
   @Test func modulesAreReplacedByPath() throws {
     let block = Block()
     let x = MLXRandom.normal([2, 4], key: MLXRandom.key(0))
-    let query = try #require(block.query as? Linear)
-    let last = try #require(block.layers[2] as? Linear)
+    // Seeded, and large beside the norm's ε.
+    let query = Linear(weight: MLXRandom.normal([4, 4], key: MLXRandom.key(1)), bias: nil)
+    let last = Linear(weight: MLXRandom.normal([2, 3], key: MLXRandom.key(2)), bias: nil)
+    try block.update(modules: ["query": query, "layers.2": last])
     let before = block(x)
     try block.update(modules: ["query": Doubled(query), "layers.2": Doubled(last)])
     #expect(block.query is Doubled)
