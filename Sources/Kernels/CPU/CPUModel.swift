@@ -30,8 +30,12 @@ public struct CPUModel: Sendable {
   private static let kernelShare = 0.8
   /// Multiply-adds in the time of a number's way into a panel or out of it.
   private static let move = 12.0
-  /// Bytes a second of composed operations that read, permute and write.
-  private static let composedBandwidth = 3e9
+  /// Bytes a second of composed operations that read, permute and write, where the caches still help
+  /// and where not, and the bytes between (Zen 3).
+  private static let composedBandwidth = (cached: 6.5e9, uncached: 2.5e9, limit: 1e8)
+  /// For so many seconds after a product OpenBLAS's threads wait awake (2²⁶ ticks of the clock), and
+  /// take 0.9 of a processor from a kernel that uses all of them.
+  private static let waiting = (seconds: 27e-3, processors: 0.9)
   /// Seconds to begin an operation, and to start a thread.
   private static let start = 20e-6
 
@@ -56,11 +60,17 @@ public struct CPUModel: Sendable {
     // Threads take whole panels.
     let turns = Double((panels + threads - 1) / threads * threads * lanes)
     let work = turns * multiplyAdds / CPUModel.kernelShare + Double(units) * numbers * CPUModel.move
-    return 2 * CPUModel.start + work / rate
+    let alone = work / rate
+    let share = max(1 - CPUModel.waiting.processors / Double(threads), 0.5)
+    guard threads > 1 else { return 2 * CPUModel.start + alone }
+    return 2 * CPUModel.start
+      + min(alone / share, alone + CPUModel.waiting.seconds * (1 - share))
   }
 
   /// Seconds of composed operations that move `bytes` beside their multiply-adds.
   public func composed(multiplyAdds: Double, bytes: Double) -> Double {
-    4 * CPUModel.start + multiplyAdds / rate + bytes / CPUModel.composedBandwidth
+    let bandwidth = CPUModel.composedBandwidth
+    return 4 * CPUModel.start + multiplyAdds / rate
+      + bytes / (bytes < bandwidth.limit ? bandwidth.cached : bandwidth.uncached)
   }
 }
