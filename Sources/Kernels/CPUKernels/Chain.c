@@ -2,35 +2,27 @@
 // vectors may be stored anywhere, so that permutations between factors cost nothing.
 #include <string.h>
 
-#include "Levels.h"
-#include "Parallel.h"
-
-#define MOST_PANELS 4
+#include "Blocks.h"
 
 typedef struct {
   const TesseraChain *problem;
   const float *x, *bias;
   const float *const *weights;
   float *y;
-  char *scratch;
+  void *scratch;
   const Level *level;
   int64_t panels, blocks, width;
   size_t scratch_of_worker;
 } Job;
 
-static int64_t ceiling(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
 static Job plan(const TesseraChain *problem) {
   Job job = {.problem = problem, .level = tessera_level(problem->level)};
   for (int f = 0; f <= problem->count; ++f) job.width = larger(job.width, problem->widths[f]);
   int64_t panels = ceiling(problem->rows, job.level->lanes);
-  job.panels = smaller(MOST_PANELS, larger(1, panels / (2 * problem->threads)));
+  job.panels = panels_of_block(panels, problem->threads);
   job.blocks = ceiling(panels, job.panels);
   // What comes in and what goes out, for each panel.
-  job.scratch_of_worker =
-      (size_t)(2 * job.panels * job.width * job.level->lanes) * sizeof(float) + 64;
+  job.scratch_of_worker = aligned_size(2 * job.panels * job.width * job.level->lanes);
   return job;
 }
 
@@ -45,8 +37,7 @@ static void block(void *context, int64_t item, int32_t worker) {
   const int64_t lanes = level->lanes, size = job->width * lanes;
   const int64_t first = item * job->panels;
   const int64_t panels = smaller(job->panels, ceiling(problem->rows, lanes) - first);
-  float *in = (float *)(((uintptr_t)job->scratch + (size_t)worker * job->scratch_of_worker + 63) &
-                        ~(uintptr_t)63);
+  float *in = part_of_worker(job->scratch, job->scratch_of_worker, worker);
   float *out = in + job->panels * size;
 
   for (int64_t panel = 0; panel < panels; ++panel) {

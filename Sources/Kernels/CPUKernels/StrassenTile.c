@@ -6,27 +6,22 @@
 // once serves all panels of the block.
 #include <string.h>
 
-#include "Levels.h"
-#include "Parallel.h"
+#include "Blocks.h"
 
 // Tile columns that are encoded, and that are multiplied and decoded, at a time.
 #define ENCODED_TILES 32
 #define DECODED_TILES 24
-// Panels of a block, at most.
-#define MOST_PANELS 4
 
 typedef struct {
   const TesseraStrassenTile *problem;
   const float *x, *weight, *encoder, *decoder, *bias;
   float *y;
-  char *scratch;
+  void *scratch;
   const Level *level;
   // Tiles along rows, K and N; panels of a block; blocks; parts of N.
   int64_t tiles, inner, outer, panels, blocks, parts;
   size_t scratch_of_worker;
 } Job;
-
-static int64_t ceiling(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 static int64_t tile_count(const TesseraRowTiles *rows) {
   return rows->across_samples ? ceiling(rows->samples, rows->tile) * rows->tokens
@@ -44,9 +39,6 @@ static int64_t row_of(const TesseraRowTiles *rows, int64_t tile, int64_t place) 
   return token < rows->tokens ? tile / tiles * rows->tokens + token : -1;
 }
 
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
 static Job plan(const TesseraStrassenTile *problem) {
   Job job = {.problem = problem, .level = tessera_level(problem->level)};
   const int64_t t = problem->rows.tile, area = t * t, lanes = job.level->lanes;
@@ -54,15 +46,14 @@ static Job plan(const TesseraStrassenTile *problem) {
   job.inner = ceiling(problem->inputs, t);
   job.outer = ceiling(problem->outputs, t);
   int64_t panels = ceiling(job.tiles, lanes);
-  // Two blocks a thread at least, so that none waits long for the last.
-  job.panels = smaller(MOST_PANELS, larger(1, panels / (2 * problem->threads)));
+  job.panels = panels_of_block(panels, problem->threads);
   job.blocks = ceiling(panels, job.panels);
   // Where there are too few rows for that, N is cut as well, and every part encodes again.
   job.parts = job.blocks >= problem->threads ? 1 : ceiling(problem->threads, larger(1, job.blocks));
   job.parts = smaller(job.parts, ceiling(job.outer, DECODED_TILES));
   int64_t vectors = problem->rank * job.panels * (job.inner + DECODED_TILES) +
                     area * (ENCODED_TILES + DECODED_TILES);
-  job.scratch_of_worker = (size_t)(vectors * lanes) * sizeof(float) + 64;
+  job.scratch_of_worker = aligned_size(vectors * lanes);
   return job;
 }
 
@@ -110,8 +101,7 @@ static void block(void *context, int64_t item, int32_t worker) {
   const int64_t t = problem->rows.tile, area = t * t, lanes = level->lanes;
   const int64_t rank = problem->rank;
 
-  float *planes = (float *)(((uintptr_t)job->scratch + (size_t)worker * job->scratch_of_worker + 63) &
-                            ~(uintptr_t)63);
+  float *planes = part_of_worker(job->scratch, job->scratch_of_worker, worker);
   float *products = planes + rank * job->panels * job->inner * lanes;
   float *tiles = products + rank * job->panels * DECODED_TILES * lanes;
   float *decoded = tiles + area * ENCODED_TILES * lanes;
