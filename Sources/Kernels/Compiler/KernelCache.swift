@@ -36,7 +36,7 @@ public struct KernelCache: Sendable {
     _ variant: KernelVariant, architecture: String, compiler: NVRTC
   ) throws(KernelError) -> [UInt8] {
     let key = KernelCache.key(variant, architecture: architecture, compiler: compiler.version)
-    let entry = folder.appending(path: "\(variant.name)-\(KernelCache.digest(key))")
+    let entry = folder.appending(path: "\(variant.name)-\(KernelCache.digest(key.utf8))")
     let isUsable = prepare()
     if isUsable, let code = read(entry, key: key) { return code }
     let code = try compiler.compile(variant, architecture: architecture)
@@ -52,13 +52,9 @@ public struct KernelCache: Sendable {
       .joined(separator: "\n")
   }
 
-  /// FNV-1a of 64 bits.
-  static func digest(_ text: some Sequence<UInt8>) -> String {
-    let hash = text.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-    return String(hash, radix: 16)
+  static func digest(_ bytes: some Sequence<UInt8>) -> String {
+    String(fnv1a(bytes), radix: 16)
   }
-
-  static func digest(_ text: String) -> String { digest(text.utf8) }
 
   /// Makes the folder if need be; whether it is this user's alone.
   private func prepare() -> Bool {

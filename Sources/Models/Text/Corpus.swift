@@ -1,4 +1,5 @@
 import FoundationEssentials
+import MLX
 
 /// English sentences in two parts that share none: some to calibrate on, others to judge by.
 public struct Corpus: Hashable, Sendable {
@@ -42,18 +43,13 @@ public struct Corpus: Hashable, Sendable {
   ) throws(CorpusError) {
     var seen: Set<String> = []
     let ranked = candidates.filter { seen.insert($0.lowercased()).inserted }
-      .map { (rank: Corpus.hash($0.lowercased()), text: $0) }
+      .map { (rank: fnv1a($0.lowercased().utf8), text: $0) }
       .sorted { ($0.rank, $0.text) < ($1.rank, $1.text) }
     guard ranked.count >= calibration + heldOut else {
       throw .tooSmall(source: source, expected: calibration + heldOut, got: ranked.count)
     }
     self.calibration = ranked.prefix(calibration).map(\.text)
     self.heldOut = ranked.suffix(heldOut).map(\.text)
-  }
-
-  /// The 64-bit hash FNV-1a (Fowler, Noll, Vo), the same in every process, unlike Swift's own.
-  private static func hash(_ text: String) -> UInt64 {
-    text.utf8.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
   }
 }
 
