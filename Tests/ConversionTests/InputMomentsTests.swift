@@ -118,6 +118,9 @@ import Testing
       let centred = zip(tile, mean).map { $0 - $1 }
       for i in 0..<6 { for j in 0..<6 { expected[6 * i + j] += centred[i] * centred[j] / count } }
     }
+    let sampled = try #require(try moments.sampledTiles())
+    #expect(sampled.tiles == all.count)
+    expectClose(try sampled.matrix.asArray(Double.self), expected, .relative(1e-5))
     // What is fitted on has white inputs mixed in, as so few tiles need.
     let exact = TileMoment(matrix: MLXArray(expected, [6, 6]), tiles: all.count)
     let share = try exact.shrinkage()

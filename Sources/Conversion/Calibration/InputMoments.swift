@@ -89,17 +89,20 @@ final class InputMoments {
       covariance + amount * .eye(inputs),
       (cross + amount * weight.asType(.float32)).transposed()
     ).transposed()
-    var stacked: MLXArray?
-    if let tileMoment, let first = tileSums.first {
-      let mean = tileSums.dropFirst().reduce(first, +) / Float(max(1, tiles))
-      let sampled = TileMoment(
-        matrix: tileMoment / Float(max(1, tiles)) - outer(mean, mean), tiles: tiles)
-      // Few tiles do not determine t·K directions: without white inputs mixed in, the fit would be
-      // right on them and on nothing else.
-      stacked = sampled.mixed(try sampled.shrinkage())
-    }
+    // Few tiles do not determine t·K directions: without white inputs mixed in, the fit would be
+    // right on them and on nothing else.
+    let stacked = try sampledTiles().map { $0.mixed(try $0.shrinkage()) }
     try eval([best, covariance] + [stacked].compactMap(\.self))
     return FitTarget(weight: best, secondMoment: covariance, tileMoment: stacked)
+  }
+
+  /// The moment of the tiles as they came, without their mean; `nil` where none are summed.
+  func sampledTiles() throws -> TileMoment? {
+    try flush()
+    guard let tileMoment, let first = tileSums.first else { return nil }
+    let count = Float(max(1, tiles))
+    let mean = tileSums.dropFirst().reduce(first, +) / count
+    return TileMoment(matrix: tileMoment / count - outer(mean, mean), tiles: tiles)
   }
 
   /// The bias [N] that gives a fitted operator's product the mean that the outputs should have.

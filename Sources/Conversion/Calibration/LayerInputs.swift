@@ -101,12 +101,12 @@ struct LayerInputs {
     return target
   }
 
-  /// The centred moment of the tiles.
+  /// The centred moment of the tiles, nothing mixed in: the fits of encoders do that.
   func tileMoment() throws -> TileMoment {
-    guard let matrix = try target(0).tileMoment else {
+    guard let sampled = try moments.sampledTiles() else {
       throw ConversionError("[layers] expected tiles of inputs, got none.")
     }
-    return TileMoment(matrix: matrix, tiles: moments.tiles)
+    return sampled
   }
 
   /// The bias [N] that gives a layer's fitted product the mean that its outputs have.
