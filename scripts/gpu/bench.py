@@ -17,6 +17,7 @@ import sys
 import torch
 
 from strassen import Rows, StrassenTile, ceil_div
+from timing import captured
 
 parser = argparse.ArgumentParser()
 parser.add_argument("out")
@@ -44,16 +45,7 @@ class Race:
 
     def add(self, name, run, sets=1):
         try:
-            stream = torch.cuda.Stream()
-            with torch.cuda.stream(stream):
-                for i in range(sets):
-                    run(i)
-                torch.cuda.synchronize()
-                graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(graph, stream=stream):
-                    for i in range(sets):
-                        run(i)
-            self.graphs[name], self.passes[name] = graph, sets
+            self.graphs[name], self.passes[name] = captured(run, sets), sets
         except Exception as error:
             torch.cuda.synchronize()
             self.failed[name] = str(error).splitlines()[0][:160]

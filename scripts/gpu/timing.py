@@ -3,8 +3,8 @@
 import torch
 
 
-def median_ms(run, sets=1, repeats=10):
-    """Median of replays of a graph that goes through all sets of buffers."""
+def captured(run, sets=1):
+    """A graph that goes through all sets of buffers."""
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         for i in range(sets):
@@ -14,6 +14,12 @@ def median_ms(run, sets=1, repeats=10):
         with torch.cuda.graph(graph, stream=stream):
             for i in range(sets):
                 run(i)
+    return graph
+
+
+def median_ms(run, sets=1, repeats=10):
+    """Median of replays of a graph that goes through all sets of buffers."""
+    graph = captured(run, sets)
     times = []
     for _ in range(repeats + 3):
         a, b = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
