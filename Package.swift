@@ -29,6 +29,8 @@ let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swif
 let collections = Target.Dependency.product(
   name: "OrderedCollections", package: "swift-collections")
 let numerics = Target.Dependency.product(name: "RealModule", package: "swift-numerics")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+
 let package = Package(
   name: "tessera",
   products: [
@@ -39,6 +41,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     .package(url: "https://github.com/apple/swift-numerics", from: "1.1.1"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
   ],
   targets: [
@@ -75,10 +78,13 @@ let package = Package(
       "Conversion",
       ["MLX", "MLXNN", "MLXOptimizers", "Kernels", "Operators", "Layers", "Models", collections]),
     library(
+      "Training",
+      ["MLX", "MLXNN", "MLXOptimizers", "Operators", "Layers", "Models", collections, yams]),
+    library(
       "Tessera",
       [
         "MLX", "MLXNN", "MLXOptimizers", "Kernels", "Encoders", "Operators", "Layers", "Models",
-        "Conversion",
+        "Conversion", "Training",
       ]),
     .executableTarget(
       name: "Command", dependencies: ["Tessera", arguments], swiftSettings: swift),
@@ -93,6 +99,7 @@ let package = Package(
     tests(of: "Layers", ["MLXNN", "Operators", "Models", collections]),
     tests(of: "Models", ["MLXNN", "Operators", "Layers", collections], golden: true),
     tests(of: "Conversion", ["MLXNN", "Operators", "Layers", "Models", collections]),
+    tests(of: "Training", ["MLXNN", "Operators", "Layers", "Models", collections]),
     tests(of: "Command", ["Tessera", collections]),
   ],
   swiftLanguageModes: [.v6],

@@ -8,3 +8,4 @@
 @_exported import MLXOptimizers
 @_exported import Models
 @_exported import Operators
+@_exported import Training
