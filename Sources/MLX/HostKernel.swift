@@ -22,30 +22,40 @@ public struct HostKernel: Sendable {
     self.function = function
   }
 
-  /// Adds a call to the graph, on the CPU whatever the default device is, and returns its output.
+  /// Adds a call to the graph, on the CPU whatever the default device is, and returns its outputs.
   ///
   /// The problem is copied byte for byte. Inputs that are not contiguous are copied first; the
   /// caller sees to their shapes and types.
   public func callAsFunction<Problem: BitwiseCopyable>(
-    _ problem: Problem, _ inputs: [MLXArray], output shape: [Int], dtype: DType = .float32,
+    _ problem: Problem, _ inputs: [MLXArray], outputs shapes: [[Int]], dtype: DType = .float32,
     scratch: Int
-  ) -> MLXArray {
-    guard shape.allSatisfy({ Int32(exactly: $0) != nil }) else {
-      return MLXArray(
-        failure: MLXError("[\(name)] expected sizes that int32 holds, got an output \(shape)."))
+  ) -> [MLXArray] {
+    if let shape = shapes.first(where: { !$0.allSatisfy { Int32(exactly: $0) != nil } }) {
+      let error = MLXError("[\(name)] expected sizes that int32 holds, got an output \(shape).")
+      return shapes.map { _ in MLXArray(failure: error) }
     }
-    let sizes = shape.map { Int32(clamping: $0) }
-    let outputs = MLXArray.running(inputs, count: 1) { out, handles in
+    let sizes = shapes.flatMap { $0.map { Int32(clamping: $0) } }
+    return MLXArray.running(inputs, count: shapes.count) { out, handles in
       sizes.withUnsafeBufferPointer { sizes in
-        var description = CMLXArrayDescription(
-          shape: sizes.baseAddress, rank: sizes.count, type: dtype.c)
+        var start = sizes.baseAddress
+        let descriptions = shapes.map { shape in
+          defer { start = start?.advanced(by: shape.count) }
+          return CMLXArrayDescription(shape: start, rank: shape.count, type: dtype.c)
+        }
         return withUnsafeBytes(of: problem) { bytes in
           cmlx_host_launch(
             &out, name, function, bytes.baseAddress, bytes.count, scratch, handles, handles.count,
-            &description, 1)
+            descriptions, descriptions.count)
         }
       }
     }
-    return outputs[0]
+  }
+
+  /// A call with one output.
+  public func callAsFunction<Problem: BitwiseCopyable>(
+    _ problem: Problem, _ inputs: [MLXArray], output shape: [Int], dtype: DType = .float32,
+    scratch: Int
+  ) -> MLXArray {
+    self(problem, inputs, outputs: [shape], dtype: dtype, scratch: scratch)[0]
   }
 }

@@ -7,40 +7,28 @@ struct FactorChain {
   var widths: [Int]
   /// The factors, the first one applied first.
   var factors: [BlockFactor]
-  /// Rows [M, K] and the factors' arrays → [M, N], composed of MLX operations: the definition.
-  var composed: (_ rows: MLXArray, _ weights: [MLXArray]) -> MLXArray
 
   /// Rows [M, K] → [M, N], float32, on the CPU; `nil` where the kernel does not do it.
-  ///
-  /// The gradient of the rows is the chain of transposed factors, those of the arrays are composed.
   func product(
     _ rows: MLXArray, _ weights: [MLXArray], outputs: Int, bias: MLXArray?
   ) -> MLXArray? {
-    let (count, inputs) = (rows.dim(0), rows.dim(1))
     guard
-      let forward = FactorChainCPU(
-        rows: count, inputs: inputs, outputs: outputs, widths: widths, factors: factors),
-      let backward = FactorChainCPU(
-        rows: count, inputs: outputs, outputs: inputs, widths: widths.reversed(),
-        factors: factors.reversed().map(\.transposed))
+      let kernel = FactorChainCPU(
+        rows: rows.dim(0), inputs: rows.dim(1), outputs: outputs, widths: widths, factors: factors)
     else { return nil }
     let number = weights.count
-    let composed = composed
     let function = CustomFunction(
       forward: { inputs in
         [
-          forward(
+          kernel(
             inputs[0], weights: Array(inputs[1...number]),
             bias: inputs.count > number + 1 ? inputs[number + 1] : nil)
         ]
       },
       backward: { primals, cotangents, _ in
-        let (x, weights) = (primals[0], Array(primals[1...number]))
-        let gradients = try vjp(
-          { [composed(x, $0)] }, primals: weights, cotangents: [cotangents[0]]
-        ).gradients
-        let all = [backward(cotangents[0], weights: weights.reversed())] + gradients
-        return primals.count > number + 1 ? all + [sum(cotangents[0], axis: 0)] : all
+        let dy = cotangents[0]
+        let all = kernel.gradients(primals[0], dy, weights: Array(primals[1...number]))
+        return primals.count > number + 1 ? all + [sum(dy, axis: 0)] : all
       })
     return function([rows] + weights + [bias].compactMap(\.self))[0]
   }
@@ -61,10 +49,7 @@ extension BlockPair {
       blocks: (.init(n0, weight: inner * n1, input: inner, output: n1), .none),
       outputs: (.none, .init(n1, weight: 1, output: 1)),
       inner: (.none, .init(inner, weight: n1, input: 1)))
-    let pair = self
-    return FactorChain(widths: [m0 * m1, n0 * inner, n0 * n1], factors: [first, second]) {
-      pair.product($0, count: $0.dim(0), $1[0], $1[1])
-    }
+    return FactorChain(widths: [m0 * m1, n0 * inner, n0 * n1], factors: [first, second])
   }
 }
 
@@ -168,16 +153,8 @@ extension BlockTensorTrain: ChainOperator {
 
 extension KroneckerSparse: ChainOperator {
   var chain: FactorChain {
-    let (patterns, outputs) = (patterns, outputs)
-    return FactorChain(
-      widths: [patterns[0].inputs] + patterns.map(\.outputs), factors: patterns.map(\.blockFactor)
-    ) { rows, weights in
-      let start = paddedColumns(rows, to: patterns[0].inputs)
-      let end = zip(patterns, weights).reduce(start) { y, factor in
-        factor.0.product(y, count: rows.dim(0), factor.1)
-      }
-      return end[0..., 0..<outputs]
-    }
+    FactorChain(
+      widths: [patterns[0].inputs] + patterns.map(\.outputs), factors: patterns.map(\.blockFactor))
   }
 
   func chainWeights(_ parameters: Parameters) -> [MLXArray] {

@@ -133,6 +133,48 @@ import Testing
     }
   }
 
+  /// Gradients of weights are sums over rows: in parts that no number of threads changes.
+  @Test(arguments: CPU.Level.allCases.filter { $0 <= CPU.level })
+  func gradientsOfChainsAgreeAndThreadsChangeNothing(_ level: CPU.Level) throws {
+    try Device.withDefaultDevice(.cpu) {
+      for (specimen, rows) in Self.chains.enumerated().map({ ($1, [700, 1, 33, 150][$0 % 4]) }) {
+        let operation = try #require(try specimen.make() as? any ChainOperator)
+        let parameters = randomParameters(of: operation, seed: 8)
+        let weights = operation.chainWeights(parameters)
+        let x = MLXRandom.normal([rows, specimen.inputs], key: MLXRandom.key(9))
+        let dy = MLXRandom.normal([rows, specimen.outputs], key: MLXRandom.key(10))
+        let results = try [1, 2, 3, 4].map { threads in
+          try #require(
+            FactorChainCPU(
+              rows: rows, inputs: specimen.inputs, outputs: specimen.outputs,
+              widths: operation.chain.widths, factors: operation.chain.factors, level: level,
+              threads: threads)
+          ).gradients(x, dy, weights: weights)
+        }
+        // Dense: dX = dY W, and dW as the gradient of the sum of dY · Y by its definition.
+        let names = trained(parameters)
+        // With normalised cores the chain's weights are not the parameters.
+        guard names.count == weights.count else { continue }
+        let expected = try vjp(
+          { all in
+            var moved = parameters
+            for (name, array) in zip(names, all.dropFirst()) { moved[name] = array }
+            return [operation.apply(all[0], moved)]
+          }, primals: [x] + names.compactMap { parameters[$0] }, cotangents: [dy]
+        ).gradients
+        #expect(expected.count == results[0].count)
+        for (fast, slow) in zip(results[0], expected) {
+          try expectClose(fast, slow, .roundings(256, of: .float32))
+        }
+        for other in results.dropFirst() {
+          for (a, b) in zip(other, results[0]) {
+            #expect(try a.asArray(Float.self) == b.asArray(Float.self))
+          }
+        }
+      }
+    }
+  }
+
   /// Lazy evaluation, compilation and repeated use go on working.
   @Test func kernelsAreOrdinaryOperations() throws {
     try Device.withDefaultDevice(.cpu) {

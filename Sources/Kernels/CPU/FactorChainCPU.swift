@@ -26,8 +26,6 @@ public struct BlockFactor: Sendable {
     /// A loop of one turn.
     public static let none = Axis(1, weight: 0)
 
-    fileprivate var transposed: Axis { Axis(count, weight: weight, input: output, output: input) }
-
     fileprivate var c: TesseraAxis {
       TesseraAxis(
         count: Int64(count), weight: Int64(weight), input: Int64(input), output: Int64(output))
@@ -47,12 +45,6 @@ public struct BlockFactor: Sendable {
     (self.blocks, self.outputs, self.inner) = (blocks, outputs, inner)
   }
 
-  /// The factor of the transposed matrix, on the same weight.
-  public var transposed: BlockFactor {
-    func turned(_ axes: Axes) -> Axes { (axes.0.transposed, axes.1.transposed) }
-    return BlockFactor(blocks: turned(blocks), outputs: turned(inner), inner: turned(outputs))
-  }
-
   fileprivate var c: TesseraBlockFactor {
     TesseraBlockFactor(
       blocks: (blocks.0.c, blocks.1.c), outputs: (outputs.0.c, outputs.1.c),
@@ -64,6 +56,9 @@ public struct BlockFactor: Sendable {
 /// next stays in cache, and permutations between factors cost nothing.
 public struct FactorChainCPU: Sendable {
   private static let kernel = HostKernel("factor_chain") { tessera_chain($0, $1, $2, $3) }
+  private static let gradient = HostKernel("factor_chain_gradient") {
+    tessera_chain_gradient($0, $1, $2, $3)
+  }
 
   private var problem: TesseraChain
 
@@ -110,5 +105,18 @@ public struct FactorChainCPU: Sendable {
       problem, [x] + weights + [bias].compactMap(\.self),
       output: [Int(problem.rows), Int(problem.outputs)],
       scratch: tessera_chain_scratch(&problem))
+  }
+
+  /// X [rows, K], dY [rows, N], the numbers of each factor → dX [rows, K] and the gradient of each
+  /// factor's numbers, in the shape of its array.
+  ///
+  /// What the factors give each other is computed again. Costs two forward passes beside that; every
+  /// sum over the rows is added in one order, whatever the threads are.
+  public func gradients(_ x: MLXArray, _ dy: MLXArray, weights: [MLXArray]) -> [MLXArray] {
+    var problem = problem
+    return Self.gradient(
+      problem, [x, dy] + weights,
+      outputs: [[Int(problem.rows), Int(problem.inputs)]] + weights.map(\.shape),
+      scratch: tessera_chain_gradient_scratch(&problem))
   }
 }

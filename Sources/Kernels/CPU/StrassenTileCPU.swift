@@ -9,6 +9,9 @@ public struct StrassenTileCPU: Sendable {
   private static let kernel = HostKernel("strassen_tile") {
     tessera_strassen_tile($0, $1, $2, $3)
   }
+  private static let encode = HostKernel("strassen_tile_encode") {
+    tessera_strassen_tile_encode($0, $1, $2, $3)
+  }
 
   private var problem: TesseraStrassenTile
 
@@ -42,5 +45,15 @@ public struct StrassenTileCPU: Sendable {
     return Self.kernel(
       problem, [x, weight, encoder, decoder] + [bias].compactMap(\.self),
       output: [rows, Int(problem.outputs)], scratch: tessera_strassen_tile_scratch(&problem))
+  }
+
+  /// X [rows, K], encoder [R, t²] → the planes [R, tiles, ⌈K/t⌉], where the rows form so many tiles.
+  public func encoded(_ x: MLXArray, _ encoder: MLXArray, tiles: Int) -> MLXArray {
+    var problem = problem
+    let (tile, inputs) = (Int(problem.rows.tile), Int(problem.inputs))
+    return Self.encode(
+      problem, [x, encoder],
+      output: [Int(problem.rank), tiles, (inputs + tile - 1) / tile],
+      scratch: tessera_strassen_tile_encode_scratch(&problem))
   }
 }

@@ -59,6 +59,50 @@ static inline __attribute__((always_inline)) void transpose(Quad m[4]) {
   m[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
 }
 
+static inline __attribute__((always_inline)) Quad folded(Vector v) {
+  Quad sum = {0};
+  for (int part = 0; part < LANES / 4; ++part) {
+    Quad quad;
+    __builtin_memcpy(&quad, (const char *)&v + 16 * part, sizeof(quad));
+    sum += quad;
+  }
+  return sum;
+}
+
+// Three outputs by four inner places: 12 sums, each a vector over the rows.
+static void gradient(const WeightGradient *job) {
+  for (int64_t o = 0; o < job->outputs; o += 3) {
+    for (int64_t k = 0; k < job->inner; k += 4) {
+      Vector sums[3][4] = {0};
+      int64_t outputs[3], inner[4];
+      // Past the end the last place is computed again, and not added.
+      for (int i = 0; i < 3; ++i) outputs[i] = o + i < job->outputs ? o + i : job->outputs - 1;
+      for (int j = 0; j < 4; ++j) inner[j] = k + j < job->inner ? k + j : job->inner - 1;
+      for (int64_t panel = 0; panel < job->panels; ++panel) {
+        const float *out = job->out + panel * job->next_panel * PANEL;
+        const float *in = job->in + panel * job->next_panel * PANEL;
+        for (int64_t lane = 0; lane < PANEL; lane += LANES) {
+          Vector columns[4];
+          for (int j = 0; j < 4; ++j) {
+            columns[j] = *(const Vector *)(in + inner[j] * job->in_k * PANEL + lane);
+          }
+          for (int i = 0; i < 3; ++i) {
+            Vector row = *(const Vector *)(out + outputs[i] * job->out_o * PANEL + lane);
+            for (int j = 0; j < 4; ++j) sums[i][j] += row * columns[j];
+          }
+        }
+      }
+      for (int i = 0; i < 3 && o + i < job->outputs; ++i) {
+        Quad m[4] = {folded(sums[i][0]), folded(sums[i][1]), folded(sums[i][2]), folded(sums[i][3])};
+        transpose(m);
+        Quad total = (m[0] + m[1]) + (m[2] + m[3]);
+        float *w = job->w + (o + i) * job->w_o + k * job->w_k;
+        for (int j = 0; j < 4 && k + j < job->inner; ++j) w[j * job->w_k] += total[j];
+      }
+    }
+  }
+}
+
 static inline int64_t place(Columns columns, int64_t column) {
   return (column / columns.run * columns.stride + column % columns.run) * PANEL;
 }
@@ -110,4 +154,4 @@ static void scatter(
   }
 }
 
-const Level NAME = {PANEL, contract, gather, scatter};
+const Level NAME = {PANEL, contract, gradient, gather, scatter};

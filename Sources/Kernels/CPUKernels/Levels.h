@@ -18,6 +18,16 @@ typedef struct {
   int64_t out_o;
 } Contraction;
 
+// The gradient of a contraction's weights: w[o * w_o + k * w_k] += sum over panels and their lanes of
+// out[o] * in[k]. Strides of vectors count vectors, and so does the way from panel to panel.
+typedef struct {
+  int64_t outputs, inner, panels, next_panel;
+  float *w;
+  int64_t w_o, w_k;
+  const float *in, *out;
+  int64_t in_k, out_o;
+} WeightGradient;
+
 // Columns first..first + count of some rows, and where they lie in a panel: column c at vector
 // (c / run) * stride + c % run.
 typedef struct {
@@ -28,6 +38,7 @@ typedef struct {
   // Rows side by side in a panel.
   int64_t lanes;
   void (*contract)(const Contraction *job);
+  void (*gradient)(const WeightGradient *job);
   // Rows into a panel; a null row counts as zeros.
   void (*gather)(const float *const *rows, Columns columns, float *panel);
   // A panel into rows, plus a bias if there is one; null rows are passed over.

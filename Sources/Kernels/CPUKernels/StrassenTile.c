@@ -4,12 +4,10 @@
 // cache; then, some tile columns at a time, it multiplies every plane by its weights and decodes the R
 // products of these columns. So planes and products never go to memory, and a weight that is read
 // once serves all panels of the block.
-#include <string.h>
-
 #include "Blocks.h"
+#include "Tiles.h"
 
-// Tile columns that are encoded, and that are multiplied and decoded, at a time.
-#define ENCODED_TILES 32
+// Tile columns that are multiplied and decoded at a time.
 #define DECODED_TILES 24
 
 typedef struct {
@@ -23,26 +21,10 @@ typedef struct {
   size_t scratch_of_worker;
 } Job;
 
-static int64_t tile_count(const TesseraRowTiles *rows) {
-  return rows->across_samples ? ceiling(rows->samples, rows->tile) * rows->tokens
-                              : rows->samples * ceiling(rows->tokens, rows->tile);
-}
-
-// The row of X that is row `place` of a tile, -1 for padding.
-static int64_t row_of(const TesseraRowTiles *rows, int64_t tile, int64_t place) {
-  if (rows->across_samples) {
-    int64_t sample = tile / rows->tokens * rows->tile + place;
-    return sample < rows->samples ? sample * rows->tokens + tile % rows->tokens : -1;
-  }
-  int64_t tiles = ceiling(rows->tokens, rows->tile);
-  int64_t token = tile % tiles * rows->tile + place;
-  return token < rows->tokens ? tile / tiles * rows->tokens + token : -1;
-}
-
 static Job plan(const TesseraStrassenTile *problem) {
   Job job = {.problem = problem, .level = tessera_level(problem->level)};
   const int64_t t = problem->rows.tile, area = t * t, lanes = job.level->lanes;
-  job.tiles = tile_count(&problem->rows);
+  job.tiles = tile_rows(&problem->rows);
   job.inner = ceiling(problem->inputs, t);
   job.outer = ceiling(problem->outputs, t);
   int64_t panels = ceiling(job.tiles, lanes);
@@ -65,31 +47,12 @@ size_t tessera_strassen_tile_scratch(const TesseraStrassenTile *problem) {
 static void encode(
     const Job *job, int64_t panels, const float *rows[][TESSERA_LARGEST_TILE][MOST_LANES], float *tiles,
     float *planes) {
-  const int64_t t = job->problem->rows.tile, area = t * t, lanes = job->level->lanes;
-  const int64_t inputs = job->problem->inputs;
   for (int64_t panel = 0; panel < panels; ++panel) {
     for (int64_t first = 0; first < job->inner; first += ENCODED_TILES) {
       int64_t count = smaller(ENCODED_TILES, job->inner - first);
-      int64_t columns = smaller(count * t, inputs - first * t);
-      // The last tile may hold columns that X does not have.
-      if (columns < count * t) memset(tiles, 0, (size_t)(count * area * lanes) * sizeof(float));
-      for (int64_t i = 0; i < t; ++i) {
-        job->level->gather(
-            rows[panel][i], (Columns){first * t, columns, t, area}, tiles + i * t * lanes);
-      }
-      for (int64_t k = 0; k < count; ++k) {
-        job->level->contract(&(Contraction){
-            .outputs = job->problem->rank,
-            .groups = 1,
-            .inner = area,
-            .w = job->encoder,
-            .w_o = area,
-            .w_k = 1,
-            .in = tiles + k * area * lanes,
-            .in_k = 1,
-            .out = planes + (panel * job->inner + first + k) * lanes,
-            .out_o = job->panels * job->inner});
-      }
+      encode_tiles(
+          job->level, job->problem, job->encoder, rows[panel], first, count, tiles,
+          planes + (panel * job->inner + first) * job->level->lanes, job->panels * job->inner);
     }
   }
 }

@@ -27,8 +27,9 @@ extension StrassenTile {
 
   /// Rows [M, K] → [M, N], float32, by the CPU's kernel; `nil` where it does not do it.
   ///
-  /// The gradient of the rows is the same kernel with the weight transposed and encoder and decoder
-  /// exchanged; those of the parameters are composed.
+  /// With φ the planes of X and ψ those of dY by the decoder, both [R, tiles, ·]:
+  /// dX is the same kernel with the weight transposed and encoder and decoder exchanged,
+  /// dW[r] = ψ[r]ᵀ φ[r], dE[r] = Σ (ψ[r] W[r]) · X's tiles and dD[r] = Σ (φ[r] W[r]ᵀ) · dY's tiles.
   func productOnCPU(
     _ x: MLXArray, weight: MLXArray, encoder: MLXArray, decoder: MLXArray, bias: MLXArray?,
     _ arrangement: Arrangement
@@ -40,7 +41,9 @@ extension StrassenTile {
       let backward = StrassenTileCPU(
         inputs: outputs, outputs: inputs, tile: tile, rank: rank, rows: tileRows)
     else { return nil }
-    let shape = arrangement.leading + [inputs]
+    let (tiles, rank, inputTiles, outputTiles) = (
+      arrangement.tiles, rank, inputTiles, outputTiles
+    )
     let function = CustomFunction(
       forward: { inputs in
         [
@@ -50,24 +53,21 @@ extension StrassenTile {
         ]
       },
       backward: { primals, cotangents, _ in
+        let (x, weight, encoder, decoder) = (primals[0], primals[1], primals[2], primals[3])
         let dy = cotangents[0]
-        let x = primals[0].reshaped(shape)
-        let gradients = try vjp(
-          { parameters in
-            [
-              apply(
-                x,
-                [
-                  Name.weight: parameters[0], Name.encoder: parameters[1],
-                  Name.decoder: parameters[2],
-                ]
-              ).reshaped(-1, outputs)
-            ]
-          }, primals: Array(primals[1...3]), cotangents: [dy]
-        ).gradients
-        let dx = backward(
-          dy, weight: primals[1].swappedAxes(1, 2), encoder: primals[3], decoder: primals[2])
-        let all = [dx] + gradients
+        let planes = forward.encoded(x, encoder, tiles: tiles)
+        let gradients = backward.encoded(dy, decoder, tiles: tiles)
+        // Nothing here is computed unless it is asked for.
+        let ofEncoder = matmul(
+          matmul(gradients, weight).reshaped(rank, -1),
+          arrangement.columns(x, tilesOfRow: inputTiles).transposed())
+        let ofDecoder = matmul(
+          matmul(planes, weight.swappedAxes(1, 2)).reshaped(rank, -1),
+          arrangement.columns(dy, tilesOfRow: outputTiles).transposed())
+        let all = [
+          backward(dy, weight: weight.swappedAxes(1, 2), encoder: decoder, decoder: encoder),
+          matmul(gradients.swappedAxes(1, 2), planes), ofEncoder, ofDecoder,
+        ]
         return primals.count > 4 ? all + [sum(dy, axis: 0)] : all
       })
     return function([x, weight, encoder, decoder] + [bias].compactMap(\.self))[0]

@@ -50,6 +50,12 @@ size_t tessera_strassen_tile_scratch(const TesseraStrassenTile *problem);
 void tessera_strassen_tile(
     const void *problem, const void *const *inputs, void *const *outputs, void *scratch);
 
+size_t tessera_strassen_tile_encode_scratch(const TesseraStrassenTile *problem);
+
+// inputs: x [rows, K] and encoder [R, t*t]; outputs: the planes [R, tiles, ceil(K/t)].
+void tessera_strassen_tile_encode(
+    const void *problem, const void *const *inputs, void *const *outputs, void *scratch);
+
 // A loop of a factor: how often, and how far each turn goes in the weight, in what comes in and in what
 // goes out.
 typedef struct {
@@ -81,6 +87,14 @@ size_t tessera_chain_scratch(const TesseraChain *problem);
 
 // inputs: x [rows, K], the numbers of each factor, and bias [N] if there is one; outputs: y [rows, N].
 void tessera_chain(
+    const void *problem, const void *const *inputs, void *const *outputs, void *scratch);
+
+size_t tessera_chain_gradient_scratch(const TesseraChain *problem);
+
+// The gradients of the product. Each factor's array is as large as its axes say, without gaps.
+// inputs: x [rows, K], dy [rows, N], the numbers of each factor; outputs: dx [rows, K] and the gradient of
+// each factor's numbers.
+void tessera_chain_gradient(
     const void *problem, const void *const *inputs, void *const *outputs, void *scratch);
 
 #endif

@@ -1,0 +1,1 @@
+// Nothing is called: what this target does happens before `main`.
