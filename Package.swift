@@ -86,11 +86,8 @@ let package = Package(
         "MLX", "MLXNN", "MLXOptimizers", "Kernels", "Encoders", "Operators", "Layers", "Models",
         "Conversion", "Training",
       ]),
-    // Sets what libraries read before `main`: of the executable, never of a library.
-    .target(name: "CStartup", path: "Sources/Command/Startup"),
     .executableTarget(
-      name: "Command", dependencies: ["Tessera", "CStartup", arguments], path: "Sources/Command",
-      exclude: ["Startup"], swiftSettings: swift),
+      name: "Command", dependencies: ["Tessera", arguments], swiftSettings: swift),
     .target(
       name: "TestSupport", dependencies: ["MLX", numerics], path: "Tests/TestSupport",
       swiftSettings: swift),

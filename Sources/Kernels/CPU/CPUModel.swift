@@ -1,3 +1,4 @@
+import CCPUKernels
 import Foundation
 
 /// What products are expected to take on a CPU, from first principles.
@@ -36,12 +37,10 @@ public struct CPUModel: Sendable {
   /// and where not, and the bytes between (Zen 3).
   private static let composedBandwidth = (cached: 6.5e9, uncached: 2.5e9, limit: 1e8)
   /// For so many seconds after a product OpenBLAS's threads wait awake, and take 0.9 of a processor
-  /// from a kernel that uses all of them: 2^`OPENBLAS_THREAD_TIMEOUT` ticks of the clock, 2²⁶ unless
-  /// the environment says otherwise.
-  private static let waiting = (seconds: exp2(waitingExponent) / 2.45e9, processors: 0.9)
-  private static let waitingExponent =
-    ProcessInfo.processInfo.environment["OPENBLAS_THREAD_TIMEOUT"].flatMap(Double.init)
-    .map { min(max($0, 4), 30) } ?? 26
+  /// from a kernel that uses all of them.
+  private static let waiting = (
+    seconds: exp2(Double(openblas_thread_timeout())) / 2.45e9, processors: 0.9
+  )
   /// Seconds to begin an operation, and to start a thread.
   private static let start = 20e-6
 

@@ -19,6 +19,10 @@ typedef enum {
 // The best level that this processor can run.
 TesseraCPULevel tessera_cpu_level(void);
 
+// After each product OpenBLAS's threads wait awake for so many ticks of the clock, as a power of two, and
+// take a processor from whatever comes next.
+int openblas_thread_timeout(void);
+
 // A copy by several threads: what memory gives at best. inputs: any floats; outputs: as many.
 typedef struct {
   int64_t count;

@@ -1,1 +1,0 @@
-// Nothing is called: what this target does happens before `main`.
