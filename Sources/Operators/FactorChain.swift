@@ -78,39 +78,43 @@ protocol ChainOperator: LinearOperator {
 }
 
 extension ChainOperator {
-  /// The CPU kernel for float32, the composed operations for all else.
+  /// The CPU's kernel, or the composed operations where they are expected to be faster.
   public func choice(shape: [Int], dtype: DType, keepsDense: Bool) -> ProductChoice {
     guard Device.default == .cpu else {
       return ProductChoice(.reference, because: "the kernels of this structure are for the CPU")
     }
-    guard dtype == .float32 else {
-      return ProductChoice(.reference, because: "the CPU's kernels are for float32")
+    guard CPUModel.types.contains(dtype) else {
+      return ProductChoice(.reference, because: CPUModel.typesSentence)
     }
     let rows = shape.dropLast().reduce(1, *)
     guard rows > 0 else { return ProductChoice(.reference, because: "there are no rows") }
     let model = CPUModel()
     let numbers = Double(inputs + outputs)
     return ProductChoice.onCPU(
-      kernels: model.kernels(units: rows, multiplyAdds: cost.multiplyAdds, numbers: numbers),
+      kernels: model.kernels(
+        units: rows, multiplyAdds: cost.multiplyAdds, numbers: numbers,
+        parameters: Double(cost.parameters), type: dtype),
       reference: model.composed(
         multiplyAdds: Double(rows) * cost.multiplyAdds,
-        bytes: 4 * Double(rows) * (numbers + 4 * cost.intermediates)),
-      dense: model.dense(rows: rows, inputs: inputs, outputs: outputs), keepsDense: keepsDense)
+        bytes: 4 * Double(rows) * (numbers + 4 * cost.intermediates), type: dtype),
+      dense: model.dense(rows: rows, inputs: inputs, outputs: outputs, type: dtype),
+      keepsDense: keepsDense)
   }
 
-  /// The product by one pass over the rows.
+  /// The product by one pass over the rows, in float32 whatever the type of X.
   public func kernelProduct(
     _ x: MLXArray, _ parameters: Parameters, bias: MLXArray?, activation: KernelActivation
   ) -> MLXArray {
     let weights = chainWeights(parameters)
     // What has the wrong shape gets its error from the definition.
-    guard Device.default == .cpu, x.dtype == .float32, x.dim(-1) == inputs, x.size > 0,
-      weights.allSatisfy({ $0.failure == nil }), bias == nil || bias?.shape == [outputs],
+    guard Device.default == .cpu, CPUModel.types.contains(x.dtype), x.dim(-1) == inputs,
+      x.size > 0, weights.allSatisfy({ $0.failure == nil }),
+      bias == nil || bias?.shape == [outputs],
       let y = chain.product(
-        x.reshaped(-1, inputs), weights.map { $0.asType(.float32) }, outputs: outputs,
-        bias: bias?.asType(.float32))
+        x.asType(.float32).reshaped(-1, inputs), weights.map { $0.asType(.float32) },
+        outputs: outputs, bias: bias?.asType(.float32))
     else { return referenceProduct(x, parameters, bias: bias, activation: activation) }
-    return activation(y.reshaped(Array(x.shape.dropLast()) + [outputs]))
+    return activation(y.reshaped(Array(x.shape.dropLast()) + [outputs])).asType(x.dtype)
   }
 }
 

@@ -1,5 +1,6 @@
 import CCPUKernels
 import Foundation
+import MLX
 
 /// What products are expected to take on a CPU, from first principles.
 ///
@@ -8,6 +9,12 @@ import Foundation
 /// panel or out of it costs as much as a dozen multiply-adds. Composed operations run their products
 /// at the dense rate and move every intermediate through memory several times.
 public struct CPUModel: Sendable {
+  /// The types of X that the kernels take; they compute in float32, so that numbers of two bytes are
+  /// rounded once.
+  public static let types: [DType] = [.float32, .float16, .bfloat16]
+  /// Why another type has no kernels.
+  public static let typesSentence = "the CPU's kernels are for float32, float16 and bfloat16"
+
   /// Vector instructions.
   public let level: CPU.Level
   /// Threads.
@@ -29,6 +36,12 @@ public struct CPUModel: Sendable {
     return one * Double(threads)
   }
 
+  /// Multiply-adds a second of MLX's own loops, on one thread, that take the place of BLAS for numbers
+  /// of two bytes.
+  private static let shortRate = 2.4e9
+
+  private func rate(of type: DType) -> Double { type == .float32 ? rate : CPUModel.shortRate }
+
   /// The share of that rate that the kernels reach (Zen 3: 0.8).
   private static let kernelShare = 0.8
   /// Multiply-adds in the time of a number's way into a panel or out of it.
@@ -44,17 +57,21 @@ public struct CPUModel: Sendable {
   /// Seconds to begin an operation, and to start a thread.
   private static let start = 20e-6
 
-  /// Seconds of a dense product [M, K] × [K, N], float32.
-  public func dense(rows: Int, inputs: Int, outputs: Int) -> Double {
+  /// Seconds of a dense product [M, K] × [K, N].
+  public func dense(rows: Int, inputs: Int, outputs: Int, type: DType = .float32) -> Double {
     let (m, k, n) = (Double(rows), Double(inputs), Double(outputs))
-    return CPUModel.start + max(m * n * k / rate, 4 * n * k / (4e9 * Double(threads)))
+    return CPUModel.start + max(m * n * k / rate(of: type), 4 * n * k / (4e9 * Double(threads)))
   }
 
   /// Seconds of a kernel: panels are of 8, 16 or 32 rows or tiles.
   ///
   /// `units` are the rows, or the tile rows, and `multiplyAdds` those of a unit; `numbers` go in and
-  /// out for each.
-  public func kernels(units: Int, multiplyAdds: Double, numbers: Double) -> Double {
+  /// out for each. Numbers of two bytes, and `parameters` of them, become float32 first.
+  public func kernels(
+    units: Int, multiplyAdds: Double, numbers: Double, parameters: Double, type: DType = .float32
+  ) -> Double {
+    let moved = type == .float32 ? 0 : 6 * (Double(units) * numbers + parameters)
+    let conversion = moved / CPUModel.composedBandwidth.uncached
     let lanes =
       switch level {
       case .portable: 8
@@ -67,15 +84,17 @@ public struct CPUModel: Sendable {
     let work = turns * multiplyAdds / CPUModel.kernelShare + Double(units) * numbers * CPUModel.move
     let alone = work / rate
     let share = max(1 - CPUModel.waiting.processors / Double(threads), 0.5)
-    guard threads > 1 else { return 2 * CPUModel.start + alone }
-    return 2 * CPUModel.start
+    guard threads > 1 else { return 2 * CPUModel.start + conversion + alone }
+    return 2 * CPUModel.start + conversion
       + min(alone / share, alone + CPUModel.waiting.seconds * (1 - share))
   }
 
   /// Seconds of composed operations that move `bytes` beside their multiply-adds.
-  public func composed(multiplyAdds: Double, bytes: Double) -> Double {
+  public func composed(
+    multiplyAdds: Double, bytes: Double, type: DType = .float32
+  ) -> Double {
     let bandwidth = CPUModel.composedBandwidth
-    return 4 * CPUModel.start + multiplyAdds / rate
+    return 4 * CPUModel.start + multiplyAdds / rate(of: type)
       + bytes / (bytes < bandwidth.limit ? bandwidth.cached : bandwidth.uncached)
   }
 }

@@ -5,8 +5,8 @@ import OrderedCollections
 extension StrassenTile {
   /// What the CPU's kernel, composed operations and a dense product are expected to take.
   func choiceOnCPU(shape: [Int], dtype: DType, keepsDense: Bool) -> ProductChoice {
-    guard dtype == .float32 else {
-      return ProductChoice(.reference, because: "the CPU's kernels are for float32")
+    guard CPUModel.types.contains(dtype) else {
+      return ProductChoice(.reference, because: CPUModel.typesSentence)
     }
     let tiles = Arrangement(shape, tile: tile, rows: rows).tiles
     guard tiles > 0 else { return ProductChoice(.reference, because: "there are no rows") }
@@ -16,12 +16,14 @@ extension StrassenTile {
     let multiplyAdds = r * (k * n + area * (k + n))
     let numbers = area * (k + n)
     return ProductChoice.onCPU(
-      kernels: model.kernels(units: tiles, multiplyAdds: multiplyAdds, numbers: numbers),
+      kernels: model.kernels(
+        units: tiles, multiplyAdds: multiplyAdds, numbers: numbers,
+        parameters: Double(cost.parameters), type: dtype),
       reference: model.composed(
         multiplyAdds: Double(tiles) * multiplyAdds,
-        bytes: 4 * Double(tiles) * (2 * numbers + 2 * r * (k + n))),
+        bytes: 4 * Double(tiles) * (2 * numbers + 2 * r * (k + n)), type: dtype),
       dense: model.dense(
-        rows: shape.dropLast().reduce(1, *), inputs: inputs, outputs: outputs),
+        rows: shape.dropLast().reduce(1, *), inputs: inputs, outputs: outputs, type: dtype),
       keepsDense: keepsDense)
   }
 

@@ -50,12 +50,13 @@ extension StrassenTile {
       bias == nil || bias?.shape == [outputs]
     else { return referenceProduct(x, parameters, bias: bias, activation: activation) }
     let arrangement = Arrangement(x.shape, tile: tile, rows: rows)
-    if Device.default == .cpu, x.dtype == .float32,
+    if Device.default == .cpu, CPUModel.types.contains(x.dtype),
       let y = productOnCPU(
-        x.reshaped(-1, inputs), weight: weight.asType(.float32), encoder: encoder.asType(.float32),
+        x.asType(.float32).reshaped(-1, inputs), weight: weight.asType(.float32),
+        encoder: encoder.asType(.float32),
         decoder: decoder.asType(.float32), bias: bias?.asType(.float32), arrangement)
     {
-      return activation(y.reshaped(arrangement.leading + [outputs]))
+      return activation(y.reshaped(arrangement.leading + [outputs])).asType(x.dtype)
     }
     guard case .success(let kernels) = kernels(for: x.dtype) else {
       return referenceProduct(x, parameters, bias: bias, activation: activation)
