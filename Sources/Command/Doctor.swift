@@ -5,7 +5,7 @@ struct Doctor: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "What this machine has, what is missing, and how to get it.")
 
-  @Flag(help: "Compare every GPU kernel with its definition; a minute or less.")
+  @Flag(help: "Compare every kernel with its definition; a minute or less.")
   var check = false
 
   @OptionGroup var printing: OutputOptions
@@ -15,7 +15,7 @@ struct Doctor: ParsableCommand {
       let diagnosis = Diagnosis()
       return try printing.print(diagnosis) { diagnosis.table }
     }
-    let check = try KernelCheck()
+    let check = try KernelChecks()
     try printing.print(check) { check.table }
     if !check.isPassed { throw ExitCode.failure }
   }

@@ -43,6 +43,11 @@ import Testing
     }
   }
 
+  @Test func theCheckForUsersPasses() throws {
+    let check = try CPUCheck()
+    #expect(check.isPassed && !check.items.isEmpty)
+  }
+
   /// Nothing to compute, and inputs of another type or shape, are the definition's.
   @Test(arguments: [chains[0], tiles[0]])
   func whatTheKernelsDoNotDoIsComposed(_ specimen: Specimen) throws {

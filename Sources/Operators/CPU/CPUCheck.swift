@@ -1,0 +1,121 @@
+import Foundation
+import Kernels
+import MLX
+import OrderedCollections
+
+/// The CPU's kernels against the composed operations that define them, at every level of vector
+/// instructions that this processor has.
+///
+/// |kernel − exact| has to stay within twice the largest error of the composed product in float32,
+/// plus one rounding of the largest magnitude; exact is float64. NaN fails, and so does a thread
+/// count that changes a bit.
+public struct CPUCheck: Codable, Sendable {
+  /// What was compared.
+  public var items: [KernelCheck.Item]
+
+  /// Whether all passed.
+  public var isPassed: Bool { items.allSatisfy(\.isPassed) }
+
+  /// Structures, ragged sizes, one row to many.
+  static let cases: [(spec: String, inputs: Int, outputs: Int, shape: [Int])] = [
+    ("stl:rank=16", 100, 75, [1]), ("stl:rank=24", 515, 131, [3, 37]),
+    ("stl:rank=49,rows=batch", 64, 60, [5, 7]), ("stl:rank=7,tile=2,rows=flat", 33, 250, [203]),
+    ("btt:rank=1", 256, 256, [130]), ("btt:rank=3", 70, 90, [700]),
+    ("monarch:blocks=4", 48, 96, [1]), ("monarch:blocks=16", 512, 300, [5, 9]),
+    ("ks:3x2x4x1+1x5x2x3", 12, 15, [77]), ("ks:1x48x48x8", 384, 384, [130]),
+  ]
+
+  /// Runs all cases at all levels.
+  public init() throws {
+    items = try Device.withDefaultDevice(.cpu) {
+      try CPU.Level.allCases.filter { $0 <= CPU.level }.flatMap { level in
+        try CPUCheck.cases.flatMap { item in
+          try CPUCheck.run(item.spec, item.inputs, item.outputs, item.shape, level)
+        }
+      }
+    }
+  }
+
+  private static func run(
+    _ spec: String, _ inputs: Int, _ outputs: Int, _ shape: [Int], _ level: CPU.Level
+  ) throws -> [KernelCheck.Item] {
+    let structure = try OperatorSpec(parsing: spec).makeOperator(inputs: inputs, outputs: outputs)
+    let keys = MLXRandom.split(key: MLXRandom.key(17), into: 3)
+    let parameters = structure.initialize(key: keys[0])
+    let x = MLXRandom.normal(shape + [inputs], key: keys[1])
+    let dy = MLXRandom.normal(shape + [outputs], key: keys[2])
+    let trained: [String] = parameters.filter { $0.value.dtype == DType.float32 }.map { $0.key }
+
+    func composed(_ type: DType) throws -> [MLXArray] {
+      let primals = ([x] + trained.compactMap { parameters[$0] }).map { $0.asType(type) }
+      let (values, gradients) = try vjp(
+        { all in
+          var moved: Parameters = parameters.mapValues { $0.asType(type) }
+          for (name, array) in zip(trained, all.dropFirst()) { moved[name] = array }
+          return [structure.apply(all[0], moved)]
+        }, primals: primals, cotangents: [dy.asType(type)])
+      return values + gradients
+    }
+    func kernels(_ threads: Int) throws -> [MLXArray] {
+      let (flat, gradient) = (x.reshaped(-1, inputs), dy.reshaped(-1, outputs))
+      if let tile = structure as? StrassenTile {
+        return try tile.onCPU(flat, gradient, shape, parameters, level: level, threads: threads)
+      }
+      guard let operation = structure as? any ChainOperator,
+        let kernel = FactorChainCPU(
+          rows: flat.dim(0), inputs: inputs, outputs: outputs, widths: operation.chain.widths,
+          factors: operation.chain.factors, level: level, threads: threads)
+      else { throw KernelError("the CPU has no kernels for \(spec)") }
+      let weights = operation.chainWeights(parameters)
+      return [kernel(flat, weights: weights)] + kernel.gradients(flat, gradient, weights: weights)
+    }
+    let ours = try kernels(1)
+    let others = try [2, 3].map(kernels)
+    let (plain, exact) = (try composed(.float32), try composed(.float64))
+    return try ours.indices.map { index in
+      func error(_ array: MLXArray) throws -> Double {
+        let difference = array.asType(.float64).reshaped(exact[index].shape) - exact[index]
+        return Double(try abs(difference).max().item(Float.self))
+      }
+      let largest = Double(try abs(exact[index]).max().item(Float.self))
+      let allowed = 2 * (try error(plain[index])) + DType.float32.unitRoundoff * largest
+      let worst = try error(ours[index]) / allowed
+      let same = try others.allSatisfy {
+        try arrayEqual($0[index], ours[index]).item(Bool.self)
+      }
+      return KernelCheck.Item(
+        name: "\(spec) \(shape + [inputs, outputs]) \(level)",
+        what: index == 0 ? "product" : "gradient \(index)", worst: worst,
+        isPassed: worst <= 1 && same)
+    }
+  }
+}
+
+extension StrassenTile {
+  /// The product, and the gradients of the rows and of the weight, at a level.
+  fileprivate func onCPU(
+    _ x: MLXArray, _ dy: MLXArray, _ shape: [Int], _ parameters: Parameters, level: CPU.Level,
+    threads: Int
+  ) throws -> [MLXArray] {
+    let arrangement = Arrangement(shape + [inputs], tile: tile, rows: rows)
+    func kernel(_ inputs: Int, _ outputs: Int) throws -> StrassenTileCPU {
+      guard
+        let kernel = StrassenTileCPU(
+          inputs: inputs, outputs: outputs, tile: tile, rank: rank, rows: arrangement.tileRows,
+          level: level, threads: threads)
+      else { throw KernelError("the CPU has no kernels for \(spec)") }
+      return kernel
+    }
+    guard let weight = parameters[Name.weight], let encoder = parameters[Name.encoder],
+      let decoder = parameters[Name.decoder]
+    else { throw KernelError("\(spec) has other parameters than expected") }
+    let (forward, backward) = (try kernel(inputs, outputs), try kernel(outputs, inputs))
+    let planes = forward.encoded(x, encoder, tiles: arrangement.tiles)
+    let gradients = backward.encoded(dy, decoder, tiles: arrangement.tiles)
+    return [
+      forward(x, weight: weight, encoder: encoder, decoder: decoder),
+      backward(dy, weight: weight.swappedAxes(1, 2), encoder: decoder, decoder: encoder),
+      matmul(gradients.swappedAxes(1, 2), planes),
+    ]
+  }
+}
