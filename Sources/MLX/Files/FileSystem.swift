@@ -58,6 +58,15 @@ package enum FileSystem {
     }
   }
 
+  /// Makes the bytes of a file that another program wrote durable.
+  package static func synchronizeFile(_ file: URL) throws {
+    let path = file.path(percentEncoded: false)
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw FileError.last("open", path) }
+    defer { close(descriptor) }
+    guard fsync(descriptor) == 0 else { throw FileError.last("write", path) }
+  }
+
   /// Makes the names in a folder durable, not only the bytes of its files.
   package static func synchronize(_ folder: URL) throws {
     let path = folder.path(percentEncoded: false)
