@@ -72,8 +72,8 @@ let package = Package(
       exclude: ["DeviceCode", "Embedded", "CPUKernels"], swiftSettings: swift),
     library("Encoders", [numerics]),
     library("Operators", ["MLX", "Kernels", "Encoders", collections, numerics]),
-    library("Layers", ["MLX", "MLXNN", "Operators", collections]),
-    library("Models", ["MLX", "MLXNN", "Operators", "Layers", collections]),
+    library("Layers", ["MLX", "MLXNN", "Kernels", "Operators", collections]),
+    library("Models", ["MLX", "MLXNN", "Kernels", "Operators", "Layers", collections]),
     library(
       "Conversion",
       ["MLX", "MLXNN", "MLXOptimizers", "Kernels", "Operators", "Layers", "Models", collections]),

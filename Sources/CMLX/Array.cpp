@@ -57,6 +57,8 @@ CMLXType type(mx::Dtype dtype) {
 
 CMLXArray cmlx_array_copy(CMLXArray array) { return box(value(array)); }
 
+bool cmlx_array_is_same(CMLXArray a, CMLXArray b) { return value(a).id() == value(b).id(); }
+
 void cmlx_array_free(CMLXArray array) { delete reinterpret_cast<mx::array*>(array); }
 
 void cmlx_arrays_free(CMLXArrays arrays) {

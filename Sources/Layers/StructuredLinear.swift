@@ -1,3 +1,4 @@
+import Kernels
 import MLX
 import MLXNN
 import Operators
@@ -67,6 +68,11 @@ public final class StructuredLinear: Module, UnaryLayer {
   /// x [..., K] → y [..., N], by the fastest path of this machine.
   public func callAsFunction(_ x: MLXArray) -> MLXArray {
     structure.product(x, parametersByName, bias: bias)
+  }
+
+  /// activation(y) [..., N], in one pass over y where the kernels write it so.
+  public func callAsFunction(_ x: MLXArray, activation: KernelActivation) -> MLXArray {
+    structure.product(x, parametersByName, bias: bias, activation: activation)
   }
 
   /// The dense layer with the same product, if the structure has one.

@@ -84,6 +84,14 @@ public final class MLXArray {
     return index >= 0 && index < rank ? Int(cmlx_array_dim(handle, index)) : 0
   }
 
+  /// Whether both are one array of the graph: the same numbers now and in all that is built on them.
+  ///
+  /// Arrays of equal numbers that were made apart are not; ``update(_:)`` makes them so.
+  public func isIdentical(to other: MLXArray) -> Bool {
+    guard let a = handleIfAny, let b = other.handleIfAny else { return self === other }
+    return cmlx_array_is_same(a, b)
+  }
+
   // MARK: - From Swift values
 
   /// An array with a copy of the given elements in row-major order.

@@ -1,5 +1,8 @@
+import Kernels
+import Layers
 import MLX
 import MLXNN
+import Operators
 
 /// An activation function by its name in `config.json`.
 public enum Activation: String, CaseIterable, Hashable, Sendable {
@@ -28,5 +31,26 @@ public enum Activation: String, CaseIterable, Hashable, Sendable {
     case .relu: MLXNN.relu(x)
     case .silu, .swish: MLXNN.silu(x)
     }
+  }
+
+  /// What kernels apply where they write, `nil` where they have no such function.
+  var kernel: KernelActivation? {
+    switch self {
+    case .gelu, .geluPython: .gelu
+    case .geluNew, .geluFast, .geluTanh: .geluTanh
+    case .relu: nil
+    case .silu, .swish: .silu
+    }
+  }
+
+  /// The function of a layer's output, in one pass over it where the layer's kernels write it so.
+  func callAsFunction(after layer: any UnaryLayer, _ x: MLXArray) -> MLXArray {
+    if let kernel, let layer = layer as? StructuredLinear,
+      let structure = layer.structure as? StrassenTile,
+      structure.fusesActivation(shape: x.shape, dtype: x.dtype)
+    {
+      return layer(x, activation: kernel)
+    }
+    return self(layer(x))
   }
 }

@@ -155,4 +155,22 @@ import Testing
     #expect(result.status == 64 && !result.wasKilled, "\(result)")
     #expect(result.output.isEmpty && result.errors.contains("Usage: tessera"))
   }
+
+  @Test func benchModelMeasuresAFolderWithStructures() throws {
+    let folder = SmallModel.folder.path
+    let result = try Tool.run([
+      "bench", "model", folder, "--against", folder, "--to", "stl:rank=24", "--layers",
+      "*.intermediate.dense", "--batch", "2", "--tokens", "6", "--device", "cpu", "--json",
+    ])
+    #expect(result.status == 0 && result.errors.isEmpty)
+    let object = try JSONSerialization.jsonObject(with: Data(result.output.utf8)) as? [String: Any]
+    let rows = try #require(object?["rows"] as? [[String: Any]])
+    #expect(rows.map { $0["spec"] as? String } == [nil, nil, "stl:rank=24"])
+    #expect(object?["units"] as? String == "tokens" && object?["tokens"] as? Int == 6)
+    let text = try Tool.run(["bench", "model", folder, "--batch", "1", "--tokens", "3"])
+    #expect(text.status == 0 && text.output.contains("tokens/s"))
+    let missing = try Tool.run(["bench", "model", "no-such-model"])
+    #expect(missing.status == 1 && missing.sentences.count == 1)
+    #expect(try Tool.run(["bench", "model", folder, "--batch", "0"]).status == 64)
+  }
 }

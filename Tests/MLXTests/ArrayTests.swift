@@ -138,4 +138,13 @@ import Testing
     a.update(a)
     #expect(try a.asArray(Float.self) == [3.5])
   }
+
+  @Test func identityFollowsUpdates() {
+    let (a, b) = (MLXArray([1, 2]), MLXArray([1, 2]))
+    #expect(a.isIdentical(to: a) && !a.isIdentical(to: b))
+    b.update(a)
+    #expect(b.isIdentical(to: a) && !(a + 0).isIdentical(to: a))
+    let failed = MLXArray(failure: MLXError("none"))
+    #expect(failed.isIdentical(to: failed) && !failed.isIdentical(to: a))
+  }
 }

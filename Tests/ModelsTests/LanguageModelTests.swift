@@ -68,6 +68,15 @@ enum SmallLanguageModel: String, CaseIterable, CustomTestStringConvertible {
   }
 
   @Test(arguments: SmallLanguageModel.allCases)
+  func theNextLogitsAreTheLast(_ small: SmallLanguageModel) throws {
+    let tokens = try small.golden("tokens")
+    let next = try small.model.nextLogits(tokens: tokens, cache: nil)
+    #expect(next.shape == [3, 95])
+    try expectClose(
+      next, small.model.logits(tokens: tokens, cache: nil)[0..., -1], .absolute(1e-5))
+  }
+
+  @Test(arguments: SmallLanguageModel.allCases)
   func greedyGenerationAgreesWithTransformers(_ small: SmallLanguageModel) throws {
     var seen: [Int32] = []
     let tokens = try small.model.generate(prompt: small.tokens[0], count: 8) { seen.append($0) }

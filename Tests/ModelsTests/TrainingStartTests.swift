@@ -1,3 +1,4 @@
+import Foundation
 import Layers
 import MLX
 import MLXNN
@@ -161,5 +162,74 @@ import Testing
     try vit.replaceLayers(
       [(key: "vit.encoder.layer.0.output.dense", value: .strassenTile(rank: 16))],
       key: MLXRandom.key(2))
+  }
+
+  // MARK: - Encodings shared by layers that read one input
+
+  /// The same model with each encoder an array of its own.
+  private func told<Model: CheckpointModel>(apart model: Model) throws -> Model {
+    try model.apply(filter: { path, _ in path.hasSuffix("stl.encoder") }) { $0 + 0 }
+    return model
+  }
+
+  @Test func modelsWithSharedEncodingsComputeTheSame() throws {
+    func check<Model: CheckpointModel>(
+      _ make: () -> Model, _ spec: String, sharing: Int, _ run: (Model) -> MLXArray
+    ) throws {
+      func made() throws -> Model {
+        let model = make()
+        try model.initialize(key: MLXRandom.key(5))
+        let stack = model.namedModules().filter { $0.value is Linear }.keys
+          .filter { $0.contains(".0.") || $0.contains(".1.") }
+        let structure = try OperatorSpec(parsing: spec)
+        try model.replaceLayers(stack.map { (key: $0, value: structure) }, key: MLXRandom.key(6))
+        try model.apply { $0.asType(.bfloat16) }
+        try model.shareEncoders()
+        return model
+      }
+      let model = try made()
+      let encoders = model.parameters().filter { $0.key.hasSuffix("stl.encoder") }.values
+      let first = try #require(encoders.first)
+      #expect(encoders.count == sharing && encoders.allSatisfy { $0.isIdentical(to: first) })
+      let (ours, theirs) = (run(model), run(try told(apart: made())))
+      #expect(try arrayEqual(ours, theirs).item(Bool.self), "\(Model.modelType)")
+      #expect(try isFinite(ours).all().item(Bool.self))
+    }
+    let tokens = MLXArray((0..<20).map { Int32($0) }, [4, 5])
+    let llama = LlamaConfiguration(
+      vocabularySize: 50, hiddenSize: 16, layerCount: 2, headCount: 4, keyValueHeadCount: 2,
+      intermediateSize: 24)
+    // All of K = 16 and of K = 24: one table.
+    try check({ LlamaModel(llama) }, "stl:rank=24,rows=batch", sharing: 14) {
+      $0.logits(tokens: tokens)
+    }
+    let vit = ViTConfiguration(
+      imageSize: 8, patchSize: 4, hiddenSize: 12, layerCount: 2, headCount: 3, classCount: 5)
+    let images = MLXRandom.normal([3, 8, 8, 3], key: MLXRandom.key(7)).asType(.bfloat16)
+    try check({ ViTModel(vit) }, "stl:rank=24", sharing: 12) { $0.logits(images: images) }
+  }
+
+  @Test func aLoadedCheckpointSharesEqualEncoders() throws {
+    let llama = LlamaConfiguration(
+      vocabularySize: 50, hiddenSize: 16, layerCount: 1, headCount: 4, intermediateSize: 24)
+    let model = LlamaModel(llama)
+    try model.initialize(key: MLXRandom.key(1))
+    let paths = ["q_proj", "k_proj", "v_proj"].map { "model.layers.0.self_attn.\($0)" }
+    let spec = try OperatorSpec(parsing: "stl:rank=24,rows=batch")
+    try model.replaceLayers(paths.map { (key: $0, value: spec) }, key: MLXRandom.key(2))
+    let other = paths[1] + ".stl.encoder"
+    let changed = try #require(model.parameters()[other]) * 2
+    try model.update(parameters: [(key: other, value: changed)], verify: .noUnusedKeys)
+    try withTemporaryFolder { folder in
+      let target = folder.appending(path: "model")
+      try model.write(to: target)
+      let loaded = try ModelCheckpoint<LlamaModel>(
+        folder: CheckpointFolder(url: target), structuredLayers: .standard
+      ).model.parameters()
+      let encoders = paths.compactMap { loaded[$0 + ".stl.encoder"] }
+      #expect(encoders.count == 3)
+      #expect(encoders[0].isIdentical(to: encoders[2]))
+      #expect(!encoders[0].isIdentical(to: encoders[1]))
+    }
   }
 }

@@ -75,9 +75,11 @@ class StrassenTile:
             every = {**defines, **more}
             name = "strassen_" + role + "_" + "_".join(str(v) for _, v in sorted(every.items()))
             return Kernel(file, name, every)
+        def decoding(activation):
+            """The kernel for rows that begin at multiples of 16 bytes, and for others."""
+            return [kernel("StrassenDecode.cu", "decode", ACTIVATION=ACTIVATIONS[activation], STAGED=staged) for staged in (0, 1)]
         self.encode_kernel = kernel("StrassenEncode.cu", "encode")
-        self.decode_kernel = kernel("StrassenDecode.cu", "decode", ACTIVATION=ACTIVATIONS[activation])
-        self.plain_decode_kernel = kernel("StrassenDecode.cu", "decode", ACTIVATION=0)
+        self.decode_kernels, self.plain_decode_kernels = decoding(activation), decoding("none")
         self.basis_kernel = kernel("BasisGradient.cu", "basis")
         self.sum_kernel = kernel("BasisGradient.cu", "sum", SUM=1)
         # Poisoned, so that whatever is not written shows.
@@ -101,9 +103,10 @@ class StrassenTile:
         blocks = ceil_div(pitch, 2 * self.block_columns) * ceil_div(g, 4)
         self.encode_kernel(blocks, 256, x, basis, planes, *self.rows.arguments, g, x.shape[1], x.stride(0), pitch)
 
-    def decode(self, planes, basis, bias, y, kernel=None):
+    def decode(self, planes, basis, bias, y, kernels=None):
         g, columns = self.rows.tile_rows, y.shape[1]
-        (kernel or self.decode_kernel)(
+        staged = columns * y.itemsize % 16 != 0
+        (kernels or self.decode_kernels)[staged](
             ceil_div(columns, 512) * ceil_div(g, 4), 256, planes, basis, basis if bias is None else bias, y,
             *self.rows.arguments, g, columns, y.stride(0), bias is not None, planes.shape[2])
 
@@ -117,7 +120,7 @@ class StrassenTile:
         """Gradients of the input and of the padded weight; the planes of x are computed again."""
         self.encode(dy, decoder, self.output_planes)
         self.torch.bmm(self.output_planes, weight, out=self.input_planes)
-        self.decode(self.input_planes, encoder, None, dx, self.plain_decode_kernel)
+        self.decode(self.input_planes, encoder, None, dx, self.plain_decode_kernels)
         self.encode(x, encoder, self.planes)
         self.torch.bmm(self.output_planes.transpose(1, 2), self.planes, out=dw)
 

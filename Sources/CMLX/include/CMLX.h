@@ -38,6 +38,7 @@ typedef enum {
 
 CMLXArray cmlx_array_copy(CMLXArray array);
 void cmlx_array_free(CMLXArray array);
+bool cmlx_array_is_same(CMLXArray a, CMLXArray b);
 void cmlx_arrays_free(CMLXArrays arrays);
 char *cmlx_array_from_bytes(
     CMLXArray *out, const void *bytes, const int32_t *shape, size_t rank, CMLXType type);

@@ -1,6 +1,5 @@
-// How decoded rows leave: bias, activation, and stores of eight outputs (four of float32) in a row.
+// How decoded rows leave: bias, and stores of eight outputs (four of float32) in a row.
 #pragma once
-#include "Activation.cuh"
 #include "Element.cuh"
 #include "RowMap.cuh"
 
@@ -27,9 +26,7 @@ struct Output {
   /// Eight outputs from `column` of any row can be written as they lie.
   __device__ __forceinline__ bool whole(int column) const { return aligned && column + 8 <= columns; }
 
-  static __device__ __forceinline__ void storeWhole(Storage* target, float (&values)[8]) {
-#pragma unroll
-    for (int i = 0; i < 8; ++i) values[i] = activation(values[i]);
+  static __device__ __forceinline__ void storeWhole(Storage* target, const float (&values)[8]) {
 #if TESSERA_ELEMENT == 2
 #pragma unroll
     for (int i = 0; i < 8; i += 4)
@@ -42,9 +39,9 @@ struct Output {
   }
 
   /// Writes those of eight outputs that exist.
-  __device__ __forceinline__ void storePart(Storage* target, int column, float (&values)[8]) const {
+  __device__ __forceinline__ void storePart(Storage* target, int column, const float (&values)[8]) const {
 #pragma unroll
     for (int i = 0; i < 8; ++i)
-      if (column + i < columns) target[i] = storageBits(activation(values[i]));
+      if (column + i < columns) target[i] = storageBits(values[i]);
   }
 };

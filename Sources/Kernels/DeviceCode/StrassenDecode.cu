@@ -7,19 +7,25 @@
 //   bias     [columns] elements; read only if hasBias
 //   y        out: [rows, columns], row pitch pitchY; rows that the map (RowMap.cuh) does not name keep their contents
 //
-// Launch: 256 threads, ceil(columns / 512) * ceil(tileRows / 4) blocks; no shared memory. Any GPU from sm_80 on.
+// Launch: 256 threads, ceil(columns / 512) * ceil(tileRows / 4) blocks; no dynamic shared memory. Any GPU from sm_80 on.
+// -DTESSERA_STAGED=1 is for rows of y that do not begin at multiples of 16 bytes: they leave by way of shared memory, in whole
+// pieces of 16 bytes too.
 // Memory-bound: RANK planes read once, y written once; 82 to 93 % of the copy bandwidth (H200, 8192^2, rank 16 to 32).
 //
 // A warp takes 64 neighbouring positions of a tile row, 16 (eight pairs) at a time: lane (g, q) reads pair g of the planes 8s + 2q
 // and 8s + 2q + 1, and these, regrouped by byte permutes, are the A operand (16 positions x 8 planes). The result gives lane
 // (g, q) row q of two neighbouring tiles, so that a store of the warp writes 128 contiguous bytes (float32: 256) of each of four
 // rows. The four reads of a line of the planes come one after the other and meet in L1.
+#include "Activation.cuh"
 #include "Output.cuh"
 #include "Rank.cuh"
 #include "TensorCore.cuh"
 
 #ifndef TESSERA_KERNEL
 #define TESSERA_KERNEL strassen_decode
+#endif
+#ifndef TESSERA_STAGED
+#define TESSERA_STAGED 0
 #endif
 
 constexpr int sets = 4;  // of eight pairs
@@ -72,6 +78,36 @@ struct Pairs {
   }
 };
 
+/// What a warp has decoded, four rows of 64 * sets outputs: each row lies as far behind a multiple of 16 bytes as it will in y.
+struct Stage {
+  static constexpr int pieces = 64 * sets / vectorLength + 1;
+  Storage rows[4][pieces * vectorLength];
+
+  __device__ __forceinline__ void put(int row, int shift, int column, const float (&values)[8]) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) rows[row][shift + column + i] = storageBits(values[i]);
+  }
+
+  /// Lane q of the first four says where row q goes (`target`, null if nowhere) and its shift; `room` outputs are wanted.
+  __device__ __forceinline__ void leave(Storage* target, int shift, int room, int lane) const {
+    __syncwarp();
+#pragma unroll
+    for (int row = 0; row < 4; ++row) {
+      Storage* to = reinterpret_cast<Storage*>(__shfl_sync(~0u, (u64)target, row));
+      const int offset = __shfl_sync(~0u, shift, row);
+      if (to == nullptr) continue;
+      for (int piece = lane; piece < pieces; piece += 32) {
+        const int first = piece * vectorLength - offset;
+        if (first >= 0 && first + vectorLength <= room)
+          storeStreaming(to + first, *reinterpret_cast<const uint4*>(&rows[row][piece * vectorLength]));
+        else
+          for (int i = 0; i < vectorLength; ++i)
+            if (first + i >= 0 && first + i < room) to[first + i] = rows[row][piece * vectorLength + i];
+      }
+    }
+  }
+};
+
 extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
     const Storage* __restrict__ planes, const Storage* __restrict__ basis, const Storage* __restrict__ bias,
     Storage* __restrict__ y, ROW_MAP_PARAMETERS, int tileRows, int columns, int pitchY, bool hasBias, int pitchPlanes) {
@@ -103,6 +139,10 @@ extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
   decoder.load(basis, lane);
   const int sourceRow = output.map.row(tileRow, q);
   Storage* target = y + (i64)sourceRow * pitchY;
+#if TESSERA_STAGED
+  __shared__ __align__(16) Stage stages[8];
+  const int shift = (int)((u64)(target + 4 * firstTile) & 15) / (int)sizeof(Storage);
+#endif
 #pragma unroll
   for (int set = 0; set < sets; ++set) {
     float left[4], right[4];
@@ -128,8 +168,18 @@ extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
       }
     }
     float values[8] = {left[0], left[1], right[0], right[1], left[2], left[3], right[2], right[3]};
+#pragma unroll
+    for (int i = 0; i < 8; ++i) values[i] = activation(values[i]);
+#if TESSERA_STAGED
+    stages[warp].put(q, shift, 64 * set + 8 * g, values);
+#else
     if (sourceRow < 0) continue;
     if (output.whole(column)) Output::storeWhole(target + column, values);
     else output.storePart(target + column, column, values);
+#endif
   }
+#if TESSERA_STAGED
+  const int room = columns - 4 * firstTile;
+  stages[warp].leave(sourceRow < 0 ? nullptr : target + 4 * firstTile, shift, room < 64 * sets ? room : 64 * sets, lane);
+#endif
 }

@@ -16,6 +16,8 @@ public struct StrassenTileKernels: Sendable {
   public let dtype: DType
   private let encoding: CUDAKernel
   private let decodings: [CUDAKernel]
+  /// The same for rows that begin anywhere.
+  private let stagedDecodings: [CUDAKernel]
   private let basisPartials: CUDAKernel
   private let basisSum: CUDAKernel
   /// Blocks of the gradient of a basis: a fixed number, so that its sums have a fixed order.
@@ -53,21 +55,25 @@ public struct StrassenTileKernels: Sendable {
     self.dtype = dtype
     basisBlocks = 4 * library.gpu.multiprocessors
     encoding = try library.kernel(variants.encode)
-    var decodings: [CUDAKernel] = []
-    for variant in variants.decode { decodings.append(try library.kernel(variant)) }
-    self.decodings = decodings
+    func kernels(_ variants: [KernelVariant]) throws(KernelError) -> [CUDAKernel] {
+      var kernels: [CUDAKernel] = []
+      for variant in variants { kernels.append(try library.kernel(variant)) }
+      return kernels
+    }
+    decodings = try kernels(variants.decode)
+    stagedDecodings = try kernels(variants.stagedDecode)
     basisPartials = try library.kernel(variants.basisPartials)
     basisSum = try library.kernel(variants.basisSum)
   }
 
-  /// The compilations for a rank and type; `decode` has one for each activation.
+  /// The compilations for a rank and type; both decodes have one for each activation.
   ///
   /// Throws where there is no kernel for the type or rank.
   static func variants(
     rank: Int, dtype: DType
   ) throws(KernelError) -> (
-    encode: KernelVariant, decode: [KernelVariant], basisPartials: KernelVariant,
-    basisSum: KernelVariant
+    encode: KernelVariant, decode: [KernelVariant], stagedDecode: [KernelVariant],
+    basisPartials: KernelVariant, basisSum: KernelVariant
   ) {
     guard let element = dtype.kernelElement, (1...maximumRank).contains(rank) else {
       throw KernelError(
@@ -83,6 +89,9 @@ public struct StrassenTileKernels: Sendable {
       variant("StrassenEncode.cu", "encode"),
       KernelActivation.allCases.map {
         variant("StrassenDecode.cu", "decode", ["ACTIVATION": $0.rawValue])
+      },
+      KernelActivation.allCases.map {
+        variant("StrassenDecode.cu", "decode", ["ACTIVATION": $0.rawValue, "STAGED": 1])
       },
       variant("BasisGradient.cu", "basis_partials"),
       variant("BasisGradient.cu", "basis_sum", ["SUM": 1])
@@ -113,7 +122,8 @@ public struct StrassenTileKernels: Sendable {
     _ planes: MLXArray, _ basis: MLXArray, bias: MLXArray?, _ activation: KernelActivation,
     _ rows: TileRows, columns: Int
   ) -> MLXArray {
-    decodings[activation.rawValue](
+    let isStaged = columns * dtype.size % 16 != 0
+    return (isStaged ? stagedDecodings : decodings)[activation.rawValue](
       [planes, basis, bias ?? basis], outputs: [.init([rows.rows, columns], dtype)],
       scalars: rows.scalars + [
         .int(columns), .int(columns), .bool(bias != nil), .int(pitch(columns)),

@@ -1,3 +1,4 @@
+import Layers
 import MLX
 import MLXNN
 
@@ -138,9 +139,9 @@ final class BERTSelfAttention: Module {
 
   /// [B, T, D] → [B, T, D], with a mask [B, 1, 1, T].
   func callAsFunction(_ x: MLXArray, mask: MLXArray?) -> MLXArray {
-    fullAttention(
-      heads(query(x), headCount), heads(key(x), headCount), heads(value(x), headCount),
-      mask: mask.map { .array($0) } ?? .none)
+    let projected = outputs(of: [query, key, value], reading: x).map { heads($0, headCount) }
+    return fullAttention(
+      projected[0], projected[1], projected[2], mask: mask.map { .array($0) } ?? .none)
   }
 }
 
@@ -153,7 +154,7 @@ final class BERTIntermediate: Module {
     _dense.wrappedValue = Linear.zeros(configuration.hiddenSize, configuration.intermediateSize)
   }
 
-  func callAsFunction(_ x: MLXArray) -> MLXArray { activation(dense(x)) }
+  func callAsFunction(_ x: MLXArray) -> MLXArray { activation(after: dense, x) }
 }
 
 /// A dense layer whose output is added to the residual and normalised.

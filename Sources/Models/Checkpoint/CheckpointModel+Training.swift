@@ -77,5 +77,6 @@ extension CheckpointModel {
         ))
     }
     try update(modules: layers)
+    try shareEncoders()
   }
 }

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Layers
 import MLX
 import MLXNN
 import OrderedCollections
@@ -147,6 +148,7 @@ public final class ModelCheckpoint<Model: CheckpointModel>: Checkpoint {
     }
     try model.update(parameters: values)
     try eval(Array(values.values))
+    try model.shareEncoders()
   }
 
   /// The name of a parameter's tensor in this checkpoint.

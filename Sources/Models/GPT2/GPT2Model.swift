@@ -37,8 +37,16 @@ public final class GPT2Model: Module, LanguageModel {
 
   /// The logits [B, T, V] for tokens [B, T] that have been checked.
   public func logits(tokens: MLXArray, cache: KeyValueCache? = nil) -> MLXArray {
-    let hidden = transformer(tokens, cache: cache)
-    return head?(hidden) ?? transformer.words.asLinear(hidden)
+    logits(of: transformer(tokens, cache: cache))
+  }
+
+  /// The logits [B, V] of the token after the last.
+  public func nextLogits(tokens: MLXArray, cache: KeyValueCache? = nil) -> MLXArray {
+    logits(of: transformer(tokens, cache: cache)[0..., -1])
+  }
+
+  private func logits(of hidden: MLXArray) -> MLXArray {
+    head?(hidden) ?? transformer.words.asLinear(hidden)
   }
 }
 

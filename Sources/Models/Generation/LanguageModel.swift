@@ -17,6 +17,9 @@ public protocol LanguageModel: CheckpointModel {
   /// With a cache the tokens follow those it holds, and join them. This is the part that `compile`
   /// and `valueAndGrad` can go through.
   func logits(tokens: MLXArray, cache: KeyValueCache?) -> MLXArray
+
+  /// The logits [B, V] of the token after the last: the output layer's work for one token a sequence.
+  func nextLogits(tokens: MLXArray, cache: KeyValueCache?) -> MLXArray
 }
 
 extension LanguageModel {
@@ -103,7 +106,7 @@ extension LanguageModel {
     var input = prompt
     var result: [Int32] = []
     while result.count < count {
-      let last = logits(tokens: matrix([input]), cache: cache)[0, -1]
+      let last = nextLogits(tokens: matrix([input]), cache: cache)[0]
       let (next, now) = MLXRandom.split(key: key)
       key = next
       let token = try sampling.choose(last, key: now).item(Int32.self)

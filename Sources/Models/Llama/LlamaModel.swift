@@ -1,3 +1,5 @@
+import Kernels
+import Layers
 import MLX
 import MLXNN
 
@@ -37,8 +39,16 @@ public final class LlamaModel: Module, LanguageModel {
 
   /// The logits [B, T, V] for tokens [B, T] that have been checked.
   public func logits(tokens: MLXArray, cache: KeyValueCache? = nil) -> MLXArray {
-    let hidden = model(tokens, cache: cache)
-    return head?(hidden) ?? model.words.asLinear(hidden)
+    logits(of: model(tokens, cache: cache))
+  }
+
+  /// The logits [B, V] of the token after the last.
+  public func nextLogits(tokens: MLXArray, cache: KeyValueCache? = nil) -> MLXArray {
+    logits(of: model(tokens, cache: cache)[0..., -1])
+  }
+
+  private func logits(of hidden: MLXArray) -> MLXArray {
+    head?(hidden) ?? model.words.asLinear(hidden)
   }
 }
 
@@ -129,9 +139,10 @@ final class LlamaAttention: Module {
 
   func callAsFunction(_ x: MLXArray, cache: KeyValueCache.Layer?) -> MLXArray {
     let start = cache?.length ?? 0
-    let queries = rope(heads(query(x), headCount), offset: start)
-    let keys = rope(heads(key(x), keyValueHeadCount), offset: start)
-    let values = heads(value(x), keyValueHeadCount)
+    let projected = outputs(of: [query, key, value], reading: x)
+    let queries = rope(heads(projected[0], headCount), offset: start)
+    let keys = rope(heads(projected[1], keyValueHeadCount), offset: start)
+    let values = heads(projected[2], keyValueHeadCount)
     return output(causalAttention(queries, keys, values, cache: cache))
   }
 }
@@ -150,5 +161,8 @@ final class LlamaFeedForward: Module {
     _down.wrappedValue = Linear.zeros(inner, hidden, bias: bias)
   }
 
-  func callAsFunction(_ x: MLXArray) -> MLXArray { down(silu(gate(x)) * up(x)) }
+  func callAsFunction(_ x: MLXArray) -> MLXArray {
+    let inner = outputs(of: [(gate, .silu), (up, .none)], reading: x)
+    return down(inner[0] * inner[1])
+  }
 }

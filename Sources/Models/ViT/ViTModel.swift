@@ -1,3 +1,4 @@
+import Layers
 import MLX
 import MLXNN
 import OrderedCollections
@@ -184,7 +185,7 @@ final class ViTLayer: Module {
 
   func callAsFunction(_ x: MLXArray) -> MLXArray {
     let attended = x + attention(attentionNorm(x))
-    return attended + output(activation(intermediate(feedForwardNorm(attended))))
+    return attended + output(activation(after: intermediate.dense, feedForwardNorm(attended)))
   }
 }
 
@@ -211,10 +212,10 @@ final class ViTAttention: Module {
   }
 
   func callAsFunction(_ x: MLXArray) -> MLXArray {
-    output(
-      fullAttention(
-        heads(projections.query(x), headCount), heads(projections.key(x), headCount),
-        heads(projections.value(x), headCount)))
+    let projected = outputs(
+      of: [projections.query, projections.key, projections.value], reading: x
+    ).map { heads($0, headCount) }
+    return output(fullAttention(projected[0], projected[1], projected[2]))
   }
 }
 

@@ -69,6 +69,20 @@ extension StrassenTile {
 
   // MARK: - Rows encoded once for several layers
 
+  /// Whether several layers that read an input of a shape and type gain by encoding it once.
+  ///
+  /// Not where a kernel of the CPU encodes as it goes and keeps nothing.
+  public func sharesEncoding(shape: [Int], dtype: DType) -> Bool {
+    Device.default == .gpu
+      || choice(shape: shape, dtype: dtype, keepsDense: false).path == .reference
+  }
+
+  /// Whether the kernels apply an activation where they write, for an input of a shape and type.
+  public func fusesActivation(shape: [Int], dtype: DType) -> Bool {
+    Device.default == .gpu
+      && choice(shape: shape, dtype: dtype, keepsDense: false).path == .kernels
+  }
+
   /// ``encode(_:_:)`` by the fastest path of this machine, for the product of encoded
   /// rows below.
   ///

@@ -112,6 +112,9 @@ public struct StrassenTile: LinearOperator, Hashable {
   /// The parameters that change bases, few numbers beside the weight: often frozen.
   public static let bases: Set<String> = [Name.encoder, Name.decoder]
 
+  /// The parameter that encodes inputs: layers that have the same one may share the encoding.
+  public static let encoderParameter = Name.encoder
+
   /// The names of the parameters in a checkpoint.
   enum Name {
     static let weight = "weight"
