@@ -38,6 +38,7 @@ struct Train: ParsableCommand {
         line.show("train", progress.metric.step, progress.steps, progress.detail)
       }, isStopRequested: { Interruption.isRequested })
     guard group.rank == 0 else { return }
+    try trainer.writePage(result)
     try printing.print(result) { result.summary }
     if result.ending == .interrupted {
       FileHandle.standardError.write(

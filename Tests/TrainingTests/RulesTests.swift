@@ -37,7 +37,7 @@ import Testing
         .kronecker(input: nil, output: nil),
         ["kronecker.core0": d.squareRoot() / 2, "kronecker.core1": d.squareRoot() / 2]
       ),
-      (.monarch(blocks: 4), ["monarch.first": 2, "monarch.second": 2]),
+      (.monarch(blocks: 4), ["monarch.core0": 2, "monarch.core1": 2]),
       (
         .blockTensorTrain(rank: 2, normalized: true),
         [
@@ -128,7 +128,7 @@ import Testing
 
   @Test(arguments: [
     "lowrank:rank=2", "btt:rank=2", "btt:rank=2,norm=true", "monarch:blocks=2", "kronecker",
-    "tt:rank=2", "ks:4x8x8x1", "stl:rank=16", "2:4",
+    "tt:rank=2", "monarch:blocks=4", "stl:rank=16", "2:4",
   ])
   func structuresStartAtZeroAndLearn(_ spec: String) throws {
     try withTemporaryFolder { folder in
@@ -136,13 +136,14 @@ import Testing
         "vit",
         """
         structures: [{layers: "vit.encoder.layer.*", to: "\(spec)"}]
-        optimizer: {rate: 0.02}
-        """, steps: 12, in: folder)
+        optimizer: {rate: 0.01}
+        clip: 1
+        """, steps: 10, batch: 24, in: folder)
       let before = try trainer.parameters()
       let result = try trainer.run()
       let metrics = trainer.metrics.read().compactMap(\.loss)
       #expect(metrics.allSatisfy { $0.isFinite })
-      #expect(try #require(result.trainingLoss) < metrics[0] - 0.05, "\(metrics)")
+      #expect(try #require(result.trainingLoss) < metrics[0] - 0.01, "\(metrics)")
       for (path, value) in trainer.model.trainableParameters()
       where path.contains("output.dense") && !path.hasSuffix("gamma1") {
         let start = try #require(before[path])

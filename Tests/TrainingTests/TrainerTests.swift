@@ -6,6 +6,7 @@ import MLXOptimizers
 import Models
 import Operators
 import OrderedCollections
+import Reports
 import TestSupport
 import Testing
 
@@ -19,12 +20,12 @@ import Testing
         name,
         """
         structures: [{layers: "*.0.*", to: "lowrank:rank=4"}]
-        optimizer: {rate: 0.02, decay: 0.01}
+        optimizer: {rate: 0.01, decay: 0.01}
         schedule: {warm_up: 2}
         clip: 1
         average: 0.8
         """.replacing("*.0.*", with: name == "mlp" ? "layers.1" : "*.0.*"),
-        steps: 25, in: folder)
+        steps: 25, batch: 16, in: folder)
       var seen: [Int] = []
       let result = try trainer.run { seen.append($0.metric.step) }
       #expect(seen == Array(1...25))
@@ -45,9 +46,21 @@ import Testing
         }
         #expect(same != isAverage)
       }
+    }
+  }
+
+  @Test func thePageHasTheRunsNumbers() throws {
+    try withTemporaryFolder { folder in
+      let trainer = try Small.trainer("mlp", steps: 3, in: folder)
+      try trainer.writePage(try trainer.run())
       let page = try String(
         contentsOf: folder.appending(path: "run/report.html"), encoding: .utf8)
-      #expect(page.contains("steps") && page.contains("Training of"))
+      #expect(page.contains("Training of mlp") && page.contains("3 of 3"))
+      // Drawn, or the reason why not.
+      #expect(page.contains("<svg") || page.contains("No charts"))
+      let charts = TrainingResult.charts(trainer.metrics.read())
+      #expect(charts.count == 4)
+      #expect(charts[0].specification["data"]?["values"]?.array?.count == 4)
     }
   }
 

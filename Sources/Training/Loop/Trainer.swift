@@ -304,11 +304,16 @@ public final class Trainer {
       processes: group.size,
       checkpoint: checkpoints.url(step: stepsDone).path(percentEncoded: false),
       machine: MachineSheet.current())
-    guard group.rank == 0 else { return result }
-    if ending == .finished { try writeModels() }
+    if group.rank == 0, ending == .finished { try writeModels() }
+    return result
+  }
+
+  /// Writes the curves of a run as `report.html` into its folder.
+  ///
+  /// Throws where the folder cannot be written to.
+  public func writePage(_ result: TrainingResult) throws {
     try AtomicFile.write(
       result.html(metrics.read()), to: recipe.output.appending(path: "report.html"))
-    return result
   }
 
   /// Seconds of training in all.
