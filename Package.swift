@@ -74,17 +74,24 @@ let package = Package(
     library("Operators", ["MLX", "Kernels", "Encoders", collections, numerics]),
     library("Layers", ["MLX", "MLXNN", "Kernels", "Operators", collections]),
     library("Models", ["MLX", "MLXNN", "Kernels", "Operators", "Layers", collections]),
+    library("Reports", ["MLX", "Models"]),
     library(
       "Conversion",
-      ["MLX", "MLXNN", "MLXOptimizers", "Kernels", "Operators", "Layers", "Models", collections]),
+      [
+        "MLX", "MLXNN", "MLXOptimizers", "Kernels", "Operators", "Layers", "Models", "Reports",
+        collections,
+      ]),
     library(
       "Training",
-      ["MLX", "MLXNN", "MLXOptimizers", "Operators", "Layers", "Models", collections, yams]),
+      [
+        "MLX", "MLXNN", "MLXOptimizers", "Operators", "Layers", "Models", "Reports", collections,
+        yams,
+      ]),
     library(
       "Tessera",
       [
         "MLX", "MLXNN", "MLXOptimizers", "Kernels", "Encoders", "Operators", "Layers", "Models",
-        "Conversion", "Training",
+        "Reports", "Conversion", "Training",
       ]),
     .executableTarget(
       name: "Command", dependencies: ["Tessera", arguments], swiftSettings: swift),
@@ -98,8 +105,10 @@ let package = Package(
     tests(of: "Operators", ["Encoders", collections], golden: true),
     tests(of: "Layers", ["MLXNN", "Operators", "Models", collections]),
     tests(of: "Models", ["MLXNN", "Operators", "Layers", collections], golden: true),
-    tests(of: "Conversion", ["MLXNN", "Operators", "Layers", "Models", collections]),
-    tests(of: "Training", ["MLXNN", "Operators", "Layers", "Models", collections]),
+    tests(of: "Conversion", ["MLXNN", "Operators", "Layers", "Models", "Reports", collections]),
+    tests(
+      of: "Training",
+      ["MLXNN", "MLXOptimizers", "Operators", "Layers", "Models", "Reports", collections]),
     tests(of: "Command", ["Tessera", collections]),
   ],
   swiftLanguageModes: [.v6],

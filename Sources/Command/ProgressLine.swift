@@ -38,17 +38,22 @@ enum Interruption: Error, CustomStringConvertible {
 
   private static let requested = Atomic(false)
 
-  /// Takes Ctrl-C over from the system: the first asks, the second ends the process at once, as
-  /// SIGTERM and SIGHUP do, after what is half-written has been deleted.
-  static func watch() throws {
+  /// Whether Ctrl-C was pressed.
+  static var isRequested: Bool { requested.load(ordering: .relaxed) }
+
+  /// Takes Ctrl-C, and other signals that ask, over from the system: the first asks, the second ends
+  /// the process at once, as SIGTERM and SIGHUP do, after what is half-written has been deleted.
+  static func watch(alsoOn others: [CInt] = []) throws {
     try TemporaryPath.deleteAllWhenInterrupted()
-    signal(SIGINT) { _ in
-      if Interruption.requested.exchange(true, ordering: .relaxed) { kill(getpid(), SIGTERM) }
+    for number in [SIGINT] + others {
+      signal(number) { _ in
+        if Interruption.requested.exchange(true, ordering: .relaxed) { kill(getpid(), SIGTERM) }
+      }
     }
   }
 
   /// Throws if Ctrl-C was pressed.
   static func check() throws {
-    if requested.load(ordering: .relaxed) { throw Interruption.interrupted }
+    if isRequested { throw Interruption.interrupted }
   }
 }

@@ -9,7 +9,7 @@ struct TesseraCommand: ParsableCommand {
     abstract: "Makes neural networks cheaper by replacing their dense linear layers.",
     subcommands: [
       Doctor.self, Inspect.self, Convert.self, SweepCommand.self, Evaluate.self, Densify.self,
-      Embed.self, Generate.self, Bench.self, EncodersCommand.self, DataCommand.self,
+      Embed.self, Generate.self, Train.self, DataCommand.self, Bench.self, EncodersCommand.self,
     ])
 
   static func main() {

@@ -3,7 +3,9 @@ import MLX
 import MLXNN
 import Models
 import Operators
+import Reports
 import OrderedCollections
+
 extension Converter {
   /// Times the layers and both models, and puts all figures together.
   func report(

@@ -3,6 +3,7 @@ import Layers
 import MLX
 import MLXNN
 import Models
+import Reports
 
 /// How a conversion is to be done.
 public struct ConversionOptions: Sendable {

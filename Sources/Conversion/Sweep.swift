@@ -1,5 +1,6 @@
 import Foundation
 import Models
+import Reports
 
 /// Several conversions of one model on the same texts, side by side.
 public struct Sweep: Codable, Sendable {

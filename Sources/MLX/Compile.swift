@@ -29,8 +29,8 @@ public func compile(
       let arguments = all.count - read.count
       for (array, traced) in zip(read, all[arguments...]) { array.update(traced) }
       let results = try function(Array(all[..<arguments]))
-      let written = state(outputs).map { MLXArray($0.state.retained()) }
-      return results + written
+      // Copies: a result that is itself a state would be put back before it is read.
+      return (results + state(outputs)).map { MLXArray($0.state.retained()) }
     }
     return cmlx_compile(&$0, inner.makeC(), shapeless)
   }

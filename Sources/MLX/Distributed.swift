@@ -1,5 +1,9 @@
 import CMLX
 
+#if canImport(Glibc)
+  import Glibc
+#endif
+
 /// A group of processes that compute together, over MPI (CPUs) or NCCL (GPUs).
 public final class DistributedGroup {
   private let handle: CMLXGroup?
@@ -8,6 +12,7 @@ public final class DistributedGroup {
   ///
   /// Throws where `strict` and the back end (`"mpi"`, `"nccl"`, `"ring"`, or any) is missing.
   public init(strict: Bool = false, backend: String? = nil) throws {
+    Self.findMPI()
     var out: CMLXGroup?
     try check(cmlx_distributed_init(&out, strict, backend))
     handle = out
@@ -19,7 +24,15 @@ public final class DistributedGroup {
 
   /// Whether a back end, or any, can be used.
   public static func isAvailable(backend: String? = nil) -> Bool {
-    cmlx_distributed_available(backend)
+    findMPI()
+    return cmlx_distributed_available(backend)
+  }
+
+  /// MLX looks for `libmpi.so`, which only Debian's development package has; where that is missing it
+  /// is told the name of the library that the package `openmpi-bin` brings.
+  private static func findMPI() {
+    guard getenv("MLX_MPI_LIBNAME") == nil, dlopen("libmpi.so", RTLD_LAZY) == nil else { return }
+    setenv("MLX_MPI_LIBNAME", "libmpi.so.40", 0)
   }
 
   /// This process's number, from 0.

@@ -128,6 +128,9 @@ open class OptimizerBase: Optimizer {
     return result
   }
 
+  /// The `float32` copy of a parameter of lower precision, `nil` where it has none.
+  public func masterCopy(of path: String) -> MLXArray? { slots[path]?.master }
+
   /// Continues from a saved ``state``.
   ///
   /// Throws, before anything has changed, if it is not the state of this kind of optimiser for the

@@ -1,4 +1,5 @@
 import Foundation
+import Reports
 
 /// What this machine has for Tessera, and what is missing.
 public struct Diagnosis: Codable, Sendable {

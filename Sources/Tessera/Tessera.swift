@@ -8,4 +8,5 @@
 @_exported import MLXOptimizers
 @_exported import Models
 @_exported import Operators
+@_exported import Reports
 @_exported import Training

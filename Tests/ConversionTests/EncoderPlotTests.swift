@@ -2,6 +2,7 @@ import Encoders
 import Foundation
 import MLX
 import Models
+import Reports
 import TestSupport
 import Testing
 

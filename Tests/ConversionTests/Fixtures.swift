@@ -4,6 +4,7 @@ import MLXNN
 import Models
 import Operators
 import OrderedCollections
+import Reports
 import TestSupport
 import Testing
 

@@ -1,5 +1,6 @@
 import Foundation
 import MLX
+import Reports
 import TestSupport
 import Testing
 

@@ -228,6 +228,18 @@ private func >>> (
     #expect(try counter.value.item(Float.self) == 2)
   }
 
+  @Test func stateMayBeReturned() throws {
+    let counter = Counter()
+    let step = compile(inputs: [counter], outputs: [counter]) { _ in
+      counter.value.update(counter.value + 1)
+      return [counter.value]
+    }
+    for expected: Float in [1, 2] {
+      #expect(try step([])[0].item(Float.self) == expected)
+      #expect(try counter.value.item(Float.self) == expected)
+    }
+  }
+
   @Test func stateThatIsOnlyReadIsReadAtEveryCall() throws {
     let counter = Counter()
     let read = compile(inputs: [counter]) { [$0[0] + counter.value] }

@@ -1,3 +1,5 @@
+import Reports
+
 extension FitBenchmark {
   /// What the columns of ``table`` are.
   private static let header = [

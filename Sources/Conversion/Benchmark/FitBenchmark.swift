@@ -5,6 +5,7 @@ import MLXNN
 import Models
 import Operators
 import OrderedCollections
+import Reports
 
 /// How well structures can stand in for a model's layers without training, at equal cost.
 ///

@@ -3,6 +3,7 @@ import Kernels
 import MLX
 import Operators
 import OrderedCollections
+import Reports
 
 /// A measurement of structures against the dense product of the same size, type and device, by every
 /// path that this machine has.

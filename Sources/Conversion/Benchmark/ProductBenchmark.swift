@@ -1,6 +1,7 @@
 import Encoders
 import MLX
 import Operators
+import Reports
 
 /// Products of two matrices neither of which is a weight: what the encoder predicts, what comes.
 public struct ProductBenchmark: Codable, Sendable {

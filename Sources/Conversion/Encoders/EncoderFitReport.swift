@@ -1,4 +1,5 @@
 import Encoders
+import Reports
 
 /// An encoder that a search found, with what it took to find it.
 public struct EncoderFitReport: Codable, Sendable {

@@ -2,6 +2,7 @@ import Encoders
 import Foundation
 import MLX
 import Models
+import Reports
 
 /// Error against rank for every family of encoders, as a chart.
 public struct EncoderPlot: Codable, Sendable {

@@ -1,4 +1,5 @@
 import Encoders
+import Reports
 
 /// The figures of an encoder that tell whether to use it.
 public struct EncoderSummary: Codable, Sendable {

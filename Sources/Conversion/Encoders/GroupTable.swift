@@ -1,4 +1,5 @@
 import Encoders
+import Reports
 
 /// What group algebras give as encoders, group by group.
 public struct GroupTable: Codable, Sendable {

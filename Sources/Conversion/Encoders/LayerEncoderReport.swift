@@ -5,6 +5,7 @@ import MLXNN
 import Models
 import Operators
 import OrderedCollections
+import Reports
 
 /// Encoders made for layers of a model on its real inputs, and what that gained.
 public struct LayerEncoderReport: Codable, Sendable {

@@ -1,6 +1,7 @@
 import Foundation
 import MLX
 import Models
+import Reports
 
 /// What a sentence encoder is worth on a file of texts.
 public struct Evaluation: Codable, Sendable {

@@ -3,6 +3,7 @@ import MLX
 import MLXNN
 import Operators
 import OrderedCollections
+import Reports
 /// What the linear layers of a model are and cost.
 public struct Inspection: Codable, Sendable {
   /// One linear layer.

@@ -1,3 +1,4 @@
+import Models
 import Operators
 
 /// What some layers become.

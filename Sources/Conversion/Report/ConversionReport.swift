@@ -1,5 +1,6 @@
 import Foundation
 import Operators
+import Reports
 
 /// What a conversion did to one layer.
 public struct LayerReport: Codable, Hashable, Sendable {

@@ -9,7 +9,7 @@ package struct ConfigurationFile: Sendable {
   /// Its content.
   package let object: JSON.Object
 
-  private init(path: String, object: JSON.Object) {
+  package init(path: String, object: JSON.Object) {
     self.path = path
     self.object = object
   }

@@ -29,6 +29,28 @@ public enum ModelRegistry {
     return try open(family)
   }
 
+  /// The values of `model_type` that ``make(_:sizes:)`` knows.
+  package static let newModelTypes = [
+    MLPModel.modelType, ViTModel.modelType, T2TViTModel.modelType, GPT2Model.modelType,
+    LlamaModel.modelType,
+  ]
+
+  /// A model of zeros with sizes under the names of `config.json`; `nil` for another type.
+  ///
+  /// Throws ``CheckpointError`` where a size is missing or wrong.
+  package static func make(
+    _ type: String, sizes: ConfigurationFile
+  ) throws -> (any CheckpointModel)? {
+    switch type {
+    case MLPModel.modelType: MLPModel(try MLPConfiguration(sizes))
+    case ViTModel.modelType: ViTModel(try ViTConfiguration(sizes), hasClassifier: true)
+    case T2TViTModel.modelType: T2TViTModel(try T2TViTConfiguration(sizes))
+    case GPT2Model.modelType: GPT2Model(try GPT2Configuration(sizes))
+    case LlamaModel.modelType: LlamaModel(try LlamaConfiguration(sizes))
+    default: nil
+    }
+  }
+
   /// The families that generate text, for messages.
   static var languageModelTypes: String { names(families.filter { $0 is any LanguageModel.Type }) }
 

@@ -99,9 +99,10 @@ public struct BlockTensorTrain: CoreProduct {
     }
   }
 
-  /// max(1, RMS(M) / σ).
+  /// max(1, RMS(M) / σ), as the root of a maximum: a core of zeros, with which training may start,
+  /// would have the root's infinite slope for a gradient.
   private static func excess(_ array: MLXArray, _ core: Core) -> MLXArray {
-    maximum(sqrt(mean(square(array))) / core.deviation, 1)
+    sqrt(maximum(mean(square(array)) / (core.deviation * core.deviation), 1))
   }
 
   /// X [..., K] → Y [..., N].

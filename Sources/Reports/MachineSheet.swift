@@ -16,6 +16,17 @@ public struct MachineSheet: Codable, Hashable, Sendable {
   /// The day, in ISO 8601.
   public var date: String
 
+  package init(
+    processor: String, cores: Int, gpu: String?, engine: String, blas: String, date: String
+  ) {
+    self.processor = processor
+    self.cores = cores
+    self.gpu = gpu
+    self.engine = engine
+    self.blas = blas
+    self.date = date
+  }
+
   /// This machine, now.
   public static func current() -> MachineSheet {
     let information = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""

@@ -3,14 +3,19 @@ import MLX
 import Models
 
 /// A chart as a Vega-Lite specification.
-struct Chart {
+package struct Chart {
   /// What stands above the chart.
-  var title: String
+  package var title: String
   /// The specification.
-  var specification: JSON
+  package var specification: JSON
+
+  package init(title: String, specification: JSON) {
+    self.title = title
+    self.specification = specification
+  }
 
   /// Bars of one value for each layer, coloured by its kind.
-  static func bars(
+  package static func bars(
     _ title: String, _ rows: [(layer: String, series: String, value: Double)], axis: String
   ) -> Chart {
     let values = rows.map { row -> JSON in
@@ -36,7 +41,7 @@ struct Chart {
   }
 
   /// Points of one value against another, labelled and coloured by name.
-  static func points(
+  package static func points(
     _ title: String, _ rows: [(name: String, x: Double, y: Double)], x: String, y: String
   ) -> Chart {
     let values = rows.map { row -> JSON in
@@ -62,10 +67,32 @@ struct Chart {
       ])
   }
 
+  /// Curves of one value against another, coloured by name; `logarithmic` is about the y axis.
+  package static func lines(
+    _ title: String, _ rows: [(name: String, x: Double, y: Double)], x: String, y: String,
+    logarithmic: Bool = false
+  ) -> Chart {
+    let values = rows.map { row -> JSON in
+      ["name": .string(row.name), "x": .double(row.x), "y": .double(row.y)]
+    }
+    let scale: JSON = logarithmic ? ["type": "log"] : ["zero": false]
+    let encoding: JSON = [
+      "x": ["field": "x", "type": "quantitative", "title": .string(x)],
+      "y": ["field": "y", "type": "quantitative", "title": .string(y), "scale": scale],
+      "color": ["field": "name", "type": "nominal", "title": ""],
+    ]
+    return Chart(
+      title: title,
+      specification: [
+        "width": 720, "height": 260, "data": ["values": .array(values)],
+        "mark": ["type": "line", "interpolate": "linear"], "encoding": encoding,
+      ])
+  }
+
   /// The charts as SVG texts, drawn by the Python package `vl-convert-python`.
   ///
   /// Throws where Python or the package is missing: a report is then made without pictures.
-  static func render(_ charts: [Chart]) throws -> [String] {
+  package static func render(_ charts: [Chart]) throws -> [String] {
     let output = try draw(
       .array(charts.map(\.specification)),
       "json.dump([vl_convert.vegalite_to_svg(chart) for chart in specification], sys.stdout)")
@@ -73,14 +100,14 @@ struct Chart {
   }
 
   /// A picture's file format, by the ending of its name.
-  enum Format: String {
+  package enum Format: String {
     case svg, png
   }
 
   /// A chart as the bytes of a picture file.
   ///
   /// Throws where Python or the package is missing.
-  static func picture(_ chart: Chart, as format: Format) throws -> [UInt8] {
+  package static func picture(_ chart: Chart, as format: Format) throws -> [UInt8] {
     switch format {
     case .svg:
       try draw(chart.specification, "sys.stdout.write(vl_convert.vegalite_to_svg(specification))")

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Conversion
+@testable import Models
 
 @Suite struct LayerPatternTests {
   @Test(arguments: [

@@ -1,0 +1,142 @@
+import Foundation
+import MLX
+import MLXNN
+import Models
+import OrderedCollections
+
+extension Trainer {
+  /// Prefixes of the arrays in a checkpoint beside the model's.
+  private enum Kind: String, CaseIterable {
+    case optimizer, average, state, guide
+
+    func name(_ key: some StringProtocol) -> String { "\(rawValue)/\(key)" }
+  }
+
+  /// Makes the output, or finds the place to go on from.
+  func begin(resuming: Bool) throws {
+    let path = recipe.output.path(percentEncoded: false)
+    let last = checkpoints.steps.last
+    if let last, !resuming {
+      throw TrainingError(
+        "[train] expected a new folder as `output`, got \(path) with a run of \(last) steps; "
+          + "continue it with --resume, or name another.")
+    }
+    // Everybody has looked before anything changes.
+    try group.synchronize()
+    if group.rank == 0 {
+      try FileSystem.makeFolder(recipe.output)
+      try FileSystem.makeFolder(checkpoints.folder)
+      try FileSystem.checkWritable(checkpoints.folder)
+      checkpoints.removeRemains()
+      try metrics.truncate(after: last ?? 0)
+    }
+    guard let last else { return }
+    let state = try checkpoints.state(step: last)
+    try check(state)
+    try restore(step: last)
+    (stepsDone, secondsBefore) = (state.step, state.seconds)
+    try group.synchronize()
+  }
+
+  /// Throws where a checkpoint's recipe would have gone another way up to its step.
+  private func check(_ state: TrainingCheckpoints.State) throws {
+    let changeable: Set = [
+      "steps", "schedule", "checkpoints", "evaluation", "output", "processes", "data",
+      "accumulation", "compile",
+    ]
+    let old = try JSON(parsing: Array(state.recipe.utf8)).object ?? JSON.Object()
+    let new = try JSON(parsing: Array(recipe.document.utf8)).object ?? JSON.Object()
+    for key in old.keys + new.keys where !changeable.contains(key) && old[key] != new[key] {
+      throw TrainingError(
+        "[resume] expected the recipe of the checkpoint, got another `\(key)`; take it back, or "
+          + "name another `output` for a new run.")
+    }
+    guard state.step <= recipe.steps else {
+      throw TrainingError(
+        "[resume] expected more steps than the \(state.step) of the checkpoint, got "
+          + "\(recipe.steps); raise `steps`.")
+    }
+  }
+
+  /// Writes a checkpoint of the present step; all processes have to come here together.
+  func save() throws {
+    var arrays: [String: MLXArray] = [:]
+    for (key, value) in try updater.wholeState() { arrays[Kind.optimizer.name(key)] = value }
+    guard group.rank == 0 else { return try group.synchronize() }
+    for (key, value) in average?.values ?? [:] { arrays[Kind.average.name(key)] = value }
+    for (key, value) in guide?.weights ?? [:] { arrays[Kind.guide.name(key)] = value }
+    for (index, value) in randomState.enumerated() { arrays[Kind.state.name("\(index)")] = value }
+    // Without the dense guides the model is one that every reader of checkpoints knows.
+    try guide?.remove(from: model)
+    defer { restoreGuide() }
+    try checkpoints.write(
+      TrainingCheckpoints.State(step: stepsDone, recipe: recipe.document, seconds: seconds),
+      model: model, arrays: arrays)
+    checkpoints.prune(keeping: recipe.checkpointsKept)
+    try group.synchronize()
+  }
+
+  private func restoreGuide() {
+    do {
+      try guide?.put(into: model)
+    } catch {
+      preconditionFailure("a place that held the guided layer refuses it: \(error)")
+    }
+  }
+
+  /// The arrays of the model that are no parameters: keys of random numbers.
+  private var randomState: [MLXArray] {
+    let parameters = Set(model.parameters().values.map(ObjectIdentifier.init))
+    return model.innerState().filter { !parameters.contains(ObjectIdentifier($0)) }
+  }
+
+  /// Continues from the checkpoint of a step.
+  private func restore(step: Int) throws {
+    if let guide {
+      try guide.remove(from: model)
+      if step >= guide.steps {
+        self.guide = nil
+        updater = try Trainer.makeUpdater(recipe, model, group)
+        average = recipe.average.map { RunningAverage(model, decay: $0) }
+      }
+    }
+    let arrays = try checkpoints.load(step: step, into: model)
+    restoreGuide()
+    func part(_ kind: Kind) -> OrderedDictionary<String, MLXArray> {
+      var result: OrderedDictionary<String, MLXArray> = [:]
+      for (name, value) in arrays.sorted(by: { $0.key < $1.key })
+      where name.hasPrefix(kind.name("")) {
+        result[String(name.dropFirst(kind.name("").count))] = value
+      }
+      return result
+    }
+    func dictionary(_ kind: Kind) -> [String: MLXArray] {
+      Dictionary(uniqueKeysWithValues: part(kind).map { ($0.key, $0.value) })
+    }
+    try guide?.restore(dictionary(.guide))
+    try updater.restore(part(.optimizer), for: model)
+    try average?.restore(dictionary(.average))
+    let saved = dictionary(.state)
+    for (index, array) in randomState.enumerated() {
+      if let value = saved["\(index)"], value.shape == array.shape { array.update(value) }
+    }
+    remakeStep()
+    try eval(model, updater)
+  }
+
+  /// Writes the trained model, and the one of averaged weights, as Hugging Face lays them out.
+  func writeModels() throws {
+    func write(_ name: String) throws {
+      let target = recipe.output.appending(path: name)
+      if let source {
+        try source.write(to: target, replacingExisting: true)
+      } else {
+        try model.write(to: target, replacingExisting: true)
+      }
+    }
+    try guide?.remove(from: model)
+    guide = nil
+    try write("model")
+    try average?.inPlace(of: model) { try write("model-average") }
+  }
+}
