@@ -4,7 +4,7 @@ import Tessera
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measure structures against dense layers on this machine.",
-    subcommands: [BenchLayer.self, BenchProduct.self, BenchFit.self])
+    subcommands: [BenchLayer.self, BenchProduct.self, BenchFactors.self, BenchFit.self])
 }
 
 struct BenchLayer: ParsableCommand {

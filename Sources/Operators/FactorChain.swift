@@ -73,15 +73,17 @@ extension KroneckerPattern {
 protocol ChainOperator: LinearOperator {
   /// The chain.
   var chain: FactorChain { get }
+  /// The same as pairs and factors, for a GPU.
+  var steps: [FactorStep] { get }
   /// The arrays of the chain's factors.
   func chainWeights(_ parameters: Parameters) -> [MLXArray]
 }
 
 extension ChainOperator {
-  /// The CPU kernel for float32, the composed operations for all else.
+  /// The kernels of the device in use, the composed operations for all else.
   public func choice(shape: [Int], dtype: DType, keepsDense: Bool) -> ProductChoice {
     guard Device.default == .cpu else {
-      return ProductChoice(.reference, because: "the kernels of this structure are for the CPU")
+      return choiceOnGPU(shape: shape, dtype: dtype, keepsDense: keepsDense)
     }
     guard dtype == .float32 else {
       return ProductChoice(.reference, because: "the CPU's kernels are for float32")
@@ -104,13 +106,19 @@ extension ChainOperator {
   ) -> MLXArray {
     let weights = chainWeights(parameters)
     // What has the wrong shape gets its error from the definition.
-    guard Device.default == .cpu, x.dtype == .float32, x.dim(-1) == inputs, x.size > 0,
-      weights.allSatisfy({ $0.failure == nil }), bias == nil || bias?.shape == [outputs],
-      let y = chain.product(
-        x.reshaped(-1, inputs), weights.map { $0.asType(.float32) }, outputs: outputs,
-        bias: bias?.asType(.float32))
+    guard x.dim(-1) == inputs, x.size > 0, weights.allSatisfy({ $0.failure == nil }),
+      bias == nil || bias?.shape == [outputs]
     else { return referenceProduct(x, parameters, bias: bias, activation: activation) }
-    return activation(y.reshaped(Array(x.shape.dropLast()) + [outputs]))
+    let rows = x.reshaped(-1, inputs)
+    let shape = Array(x.shape.dropLast()) + [outputs]
+    if let y = productOnGPU(rows, weights, bias: bias, activation: activation) {
+      return y.reshaped(shape)
+    }
+    guard Device.default == .cpu, x.dtype == .float32,
+      let y = chain.product(
+        rows, weights.map { $0.asType(.float32) }, outputs: outputs, bias: bias?.asType(.float32))
+    else { return referenceProduct(x, parameters, bias: bias, activation: activation) }
+    return activation(y.reshaped(shape))
   }
 }
 
@@ -140,6 +148,8 @@ extension ProductChoice {
 extension Monarch: ChainOperator {
   var chain: FactorChain { pair.chain }
 
+  var steps: [FactorStep] { [.pair(pair)] }
+
   func chainWeights(_ parameters: Parameters) -> [MLXArray] {
     cores.map { parameter($0.name, of: parameters) }
   }
@@ -147,6 +157,8 @@ extension Monarch: ChainOperator {
 
 extension BlockTensorTrain: ChainOperator {
   var chain: FactorChain { pair.chain }
+
+  var steps: [FactorStep] { [.pair(pair)] }
 
   func chainWeights(_ parameters: Parameters) -> [MLXArray] { effectiveCores(parameters) }
 }
@@ -156,6 +168,8 @@ extension KroneckerSparse: ChainOperator {
     FactorChain(
       widths: [patterns[0].inputs] + patterns.map(\.outputs), factors: patterns.map(\.blockFactor))
   }
+
+  var steps: [FactorStep] { patterns.map { .factor($0) } }
 
   func chainWeights(_ parameters: Parameters) -> [MLXArray] {
     cores.map { parameter($0.name, of: parameters) }
