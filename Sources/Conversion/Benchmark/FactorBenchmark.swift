@@ -96,6 +96,7 @@ public struct FactorBenchmark: Codable, Sendable {
     ceilings: () throws -> Ceilings,
     progress: (_ completed: Int, _ total: Int, _ pattern: String) throws -> Void = { _, _, _ in }
   ) throws -> FactorBenchmark {
+    if layout == .first { KroneckerPattern.prepare(patterns, rows: rows, dtype: dtype) }
     let ceilings = try ceilings()
     var results: [Row] = []
     for (index, pattern) in patterns.enumerated() {

@@ -22,13 +22,20 @@ struct FactorKernels: Sendable {
     (self.library, self.dtype, self.element) = (library, dtype, element)
   }
 
+  /// A compilation of a file of `Factors/`.
+  static func variant(
+    _ file: String, _ role: String, _ options: [String: Int], element: Int, shared: Int = 0
+  ) -> KernelVariant {
+    KernelVariant(
+      file: "Factors/\(file).cu", role: role, options: options.merging(["ELEMENT": element]) { $1 },
+      sharedMemory: shared)
+  }
+
   func kernel(
     _ file: String, _ role: String, _ options: [String: Int], shared: Int = 0
   ) throws(KernelError) -> CUDAKernel {
     try library.kernel(
-      KernelVariant(
-        file: "Factors/\(file).cu", role: role,
-        options: options.merging(["ELEMENT": element]) { $1 }, sharedMemory: shared))
+      FactorKernels.variant(file, role, options, element: element, shared: shared))
   }
 
   // MARK: - Weight gradients
@@ -56,6 +63,16 @@ struct FactorKernels: Sendable {
   }
 
   static let gradientSharedBytes = 3 * 2 * 64 * 144
+
+  /// What weight gradients of their own type take.
+  static func gradientVariants(element: Int) -> [KernelVariant] {
+    [
+      variant(
+        "BlockGradient", "block_gradient", [:], element: element, shared: gradientSharedBytes),
+      variant(
+        "BlockGradient", "block_gradient_sum", ["SUM": 1, "FLOAT_GRADIENT": 0], element: element),
+    ]
+  }
 
   /// Σ over rows of a[row, (group, p)] · b[row, (group, q)] → [groups, P, Q], in a fixed order.
   ///

@@ -24,16 +24,27 @@ public struct KroneckerKernels: Sendable {
   /// The element type.
   public var dtype: DType { kernels.dtype }
 
-  /// The compilations of a plan, for tests.
-  static func variants(_ plan: KroneckerPlan, element: Int) -> [KernelVariant] {
-    let base = options(plan).merging(["ELEMENT": element]) { $1 }
-    let product = productOptions(plan, activation: .silu).merging(["ELEMENT": element]) { $1 }
-    return [
-      KernelVariant(file: "Factors/KroneckerPack.cu", role: "kronecker_pack", options: base),
-      KernelVariant(
-        file: "Factors/Kronecker.cu", role: "kronecker", options: product,
-        sharedMemory: plan.sharedBytes),
-    ]
+  /// The compilations that a product of so many rows takes, with `gradients` those of its gradients
+  /// too.
+  public static func variants(
+    _ shape: KroneckerShape, rows: Int, dtype: DType, gpu: GPU,
+    activation: KernelActivation = .none, gradients: Bool = false
+  ) -> [KernelVariant] {
+    guard let element = dtype.kernelElement else { return [] }
+    func product(_ shape: KroneckerShape, _ activations: Set<KernelActivation>) -> [KernelVariant] {
+      guard let plan = plan(shape, rows: rows, gpu: gpu) else { return [] }
+      return [
+        FactorKernels.variant("KroneckerPack", "kronecker_pack", options(plan), element: element)
+      ]
+        + activations.map {
+          FactorKernels.variant(
+            "Kronecker", "kronecker", productOptions(plan, activation: $0), element: element,
+            shared: plan.sharedBytes)
+        }
+    }
+    guard gradients else { return product(shape, [activation]) }
+    return product(shape, [activation, .none]) + product(shape.transposed, [.none])
+      + FactorKernels.gradientVariants(element: element)
   }
 
   private static func options(_ plan: KroneckerPlan) -> [String: Int] {
@@ -58,13 +69,10 @@ public struct KroneckerKernels: Sendable {
   // MARK: - Launches
 
   /// The plan for so many rows: one for every power of four, so that few kernels are compiled.
-  private func plan(_ shape: KroneckerShape, rows: Int) throws(KernelError) -> KroneckerPlan {
+  private static func plan(_ shape: KroneckerShape, rows: Int, gpu: GPU) -> KroneckerPlan? {
     var bucket = 16
     while bucket < rows, bucket < 16_384 { bucket *= 4 }
-    guard let plan = KroneckerPlan.best(shape, rows: bucket, gpu: kernels.library.gpu) else {
-      throw KernelError("no division of \(shape) fits the shared memory")
-    }
-    return plan
+    return KroneckerPlan.best(shape, rows: bucket, gpu: gpu)
   }
 
   /// x [M, a·c·d] and w [a, b, c, d] → epilogue(y) [M, a·b·d]; with `transposed` the product with the
@@ -73,7 +81,10 @@ public struct KroneckerKernels: Sendable {
     _ x: MLXArray, _ w: MLXArray, _ epilogue: FactorEpilogue = .init(), transposed: Bool = false
   ) throws(KernelError) -> MLXArray {
     let rows = x.dim(0)
-    let plan = try plan(transposed ? shape.transposed : shape, rows: rows)
+    let gpu = kernels.library.gpu
+    guard
+      let plan = KroneckerKernels.plan(transposed ? shape.transposed : shape, rows: rows, gpu: gpu)
+    else { throw KernelError("no division of \(shape) fits the shared memory") }
     let (b, c, d) = (plan.shape.b, plan.shape.c, plan.shape.d)
     let strides = transposed ? [b * c * d, d, b * d, 1] : [b * c * d, c * d, d, 1]
     let packed = try kernels.kernel(
@@ -85,7 +96,7 @@ public struct KroneckerKernels: Sendable {
     let piece = min(16, 2 * (run & -run))
     let starts = [plan.shape.outputs, b * d, run, d > plan.width ? d : run]
     let isAligned = starts.allSatisfy { $0 * 2 % piece == 0 }
-    let splits = plan.splits(rows: rows, multiprocessors: kernels.library.gpu.multiprocessors)
+    let splits = plan.splits(rows: rows, multiprocessors: gpu.multiprocessors)
     return try kernels.kernel(
       "Kronecker", "kronecker",
       KroneckerKernels.productOptions(plan, activation: epilogue.activation),

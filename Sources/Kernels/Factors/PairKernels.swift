@@ -28,16 +28,31 @@ public struct PairKernels: Sendable {
   /// The element type.
   public var dtype: DType { kernels.dtype }
 
-  /// The compilations that the product and its gradients take, for tests.
-  static func variants(_ plan: PairPlan, element: Int) -> [KernelVariant] {
-    let base = options(plan).merging(["ELEMENT": element]) { $1 }
-    let product = productOptions(plan, activation: .gelu, keeps: true, writes: true)
-      .merging(["ELEMENT": element]) { $1 }
-    return [
-      KernelVariant(file: "Factors/PairPack.cu", role: "pair_pack", options: base),
-      KernelVariant(
-        file: "Factors/Pair.cu", role: "pair", options: product, sharedMemory: plan.sharedBytes),
-    ]
+  /// The compilations that a product takes, with `gradients` those of its gradients too; none where
+  /// there is no plan.
+  public static func variants(
+    _ shape: PairShape, dtype: DType, activation: KernelActivation = .none, gradients: Bool = false
+  ) -> [KernelVariant] {
+    guard let element = dtype.kernelElement, let plan = PairPlan.named(shape),
+      let back = PairPlan.named(shape.transposed)
+    else { return [] }
+    func pack(_ plan: PairPlan) -> KernelVariant {
+      FactorKernels.variant("PairPack", "pair_pack", options(plan), element: element)
+    }
+    func product(
+      _ plan: PairPlan, _ activation: KernelActivation, keeps: Bool = false, writes: Bool = true
+    ) -> KernelVariant {
+      FactorKernels.variant(
+        "Pair", "pair",
+        productOptions(plan, activation: activation, keeps: keeps, writes: writes),
+        element: element, shared: plan.sharedBytes)
+    }
+    let forward = [pack(plan), product(plan, .none), product(plan, activation)]
+    guard gradients else { return forward }
+    return forward + [
+      pack(back), product(back, .none, keeps: true),
+      product(plan, .none, keeps: true, writes: false),
+    ] + FactorKernels.gradientVariants(element: element)
   }
 
   private static func options(_ plan: PairPlan) -> [String: Int] {

@@ -64,6 +64,21 @@ enum FactorStep: Hashable, Sendable {
     }
   }
 
+  /// The compilations of this package that the kernel takes.
+  func variants(
+    rows: Int, dtype: DType, gpu: GPU, activation: KernelActivation, gradients: Bool
+  ) -> [KernelVariant] {
+    switch self {
+    case .pair(let pair):
+      PairKernels.variants(
+        pair.shape, dtype: dtype, activation: activation, gradients: gradients)
+    case .factor(let pattern):
+      KroneckerKernels.variants(
+        pattern.shape, rows: rows, dtype: dtype, gpu: gpu, activation: activation,
+        gradients: gradients)
+    }
+  }
+
   /// What a method is expected to take, in seconds.
   func seconds(_ method: FactorMethod, rows: Int, dtype: DType, model: FactorModel) -> Double {
     let size = dtype.size

@@ -37,6 +37,15 @@ extension KroneckerPattern {
       obstacles: obstacles)
   }
 
+  /// Compiles, on all processors, what the kernel takes for patterns on the GPU in use.
+  public static func prepare(_ patterns: [KroneckerPattern], rows: Int, dtype: DType) {
+    guard Device.default == .gpu, let library = try? KernelLibrary.current.get() else { return }
+    library.prepare(
+      patterns.flatMap {
+        KroneckerKernels.variants($0.shape, rows: rows, dtype: dtype, gpu: library.gpu)
+      })
+  }
+
   private func choiceOnCPU(rows: Int, dtype: DType, _ layout: FactorLayout) -> FactorChoice {
     let model = CPUModel()
     let (weights, numbers) = (Double(nonZeros), Double(inputs + outputs))

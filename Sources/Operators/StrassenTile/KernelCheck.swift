@@ -58,7 +58,7 @@ public struct KernelCheck: Codable, Sendable {
   public init() throws {
     items =
       try KernelCheck.cases.flatMap { try KernelCheck.run($0) }
-      + FactorCheck.cases.flatMap { try $0.run() }
+      + FactorCheck.items()
   }
 
   /// All policies, types and activations, one row to many, sizes that no unit divides.
