@@ -4,7 +4,9 @@ import Tessera
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measure structures against dense layers on this machine.",
-    subcommands: [BenchLayer.self, BenchModel.self, BenchProduct.self, BenchFit.self])
+    subcommands: [
+      BenchLayer.self, BenchFactors.self, BenchModel.self, BenchProduct.self, BenchFit.self,
+    ])
 }
 
 struct BenchLayer: ParsableCommand {

@@ -73,15 +73,18 @@ extension KroneckerPattern {
 protocol ChainOperator: LinearOperator {
   /// The chain.
   var chain: FactorChain { get }
+  /// The same as pairs and factors, for a GPU.
+  var steps: [FactorStep] { get }
   /// The arrays of the chain's factors.
   func chainWeights(_ parameters: Parameters) -> [MLXArray]
 }
 
 extension ChainOperator {
-  /// The CPU's kernel, or the composed operations where they are expected to be faster.
+  /// The kernels of the device in use, or the composed operations where they are expected to be
+  /// faster.
   public func choice(shape: [Int], dtype: DType, keepsDense: Bool) -> ProductChoice {
     guard Device.default == .cpu else {
-      return ProductChoice(.reference, because: "the kernels of this structure are for the CPU")
+      return choiceOnGPU(shape: shape, dtype: dtype, keepsDense: keepsDense)
     }
     guard CPUModel.types.contains(dtype) else {
       return ProductChoice(.reference, because: CPUModel.typesSentence)
@@ -107,14 +110,20 @@ extension ChainOperator {
   ) -> MLXArray {
     let weights = chainWeights(parameters)
     // What has the wrong shape gets its error from the definition.
-    guard Device.default == .cpu, CPUModel.types.contains(x.dtype), x.dim(-1) == inputs,
-      x.size > 0, weights.allSatisfy({ $0.failure == nil }),
-      bias == nil || bias?.shape == [outputs],
-      let y = chain.product(
-        x.asType(.float32).reshaped(-1, inputs), weights.map { $0.asType(.float32) },
-        outputs: outputs, bias: bias?.asType(.float32))
+    guard x.dim(-1) == inputs, x.size > 0, weights.allSatisfy({ $0.failure == nil }),
+      bias == nil || bias?.shape == [outputs]
     else { return referenceProduct(x, parameters, bias: bias, activation: activation) }
-    return activation(y.reshaped(Array(x.shape.dropLast()) + [outputs])).asType(x.dtype)
+    let rows = x.reshaped(-1, inputs)
+    let shape = Array(x.shape.dropLast()) + [outputs]
+    if let y = productOnGPU(rows, weights, bias: bias, activation: activation) {
+      return y.reshaped(shape)
+    }
+    guard Device.default == .cpu, CPUModel.types.contains(x.dtype),
+      let y = chain.product(
+        rows.asType(.float32), weights.map { $0.asType(.float32) }, outputs: outputs,
+        bias: bias?.asType(.float32))
+    else { return referenceProduct(x, parameters, bias: bias, activation: activation) }
+    return activation(y.reshaped(shape)).asType(x.dtype)
   }
 }
 
@@ -144,6 +153,8 @@ extension ProductChoice {
 extension Monarch: ChainOperator {
   var chain: FactorChain { pair.chain }
 
+  var steps: [FactorStep] { [.pair(pair)] }
+
   func chainWeights(_ parameters: Parameters) -> [MLXArray] {
     cores.map { parameter($0.name, of: parameters) }
   }
@@ -151,6 +162,8 @@ extension Monarch: ChainOperator {
 
 extension BlockTensorTrain: ChainOperator {
   var chain: FactorChain { pair.chain }
+
+  var steps: [FactorStep] { [.pair(pair)] }
 
   func chainWeights(_ parameters: Parameters) -> [MLXArray] { effectiveCores(parameters) }
 }
@@ -160,6 +173,8 @@ extension KroneckerSparse: ChainOperator {
     FactorChain(
       widths: [patterns[0].inputs] + patterns.map(\.outputs), factors: patterns.map(\.blockFactor))
   }
+
+  var steps: [FactorStep] { patterns.map { .factor($0) } }
 
   func chainWeights(_ parameters: Parameters) -> [MLXArray] {
     cores.map { parameter($0.name, of: parameters) }

@@ -112,41 +112,27 @@ struct CompilationTests {
     }
   }
 
-  /// The device code of factors with plans of scripts/gpu/factors.py; its assertions hold the launcher's
+  /// The device code of factors with plans of the launcher: its assertions hold the launcher's
   /// arithmetic against the kernel's.
   private static let factorVariants: [KernelVariant] = {
-    let pair = ["M0": 24, "M1": 32, "N0": 16, "N1": 40, "RANK": 1, "CLUSTER": 1, "ELEMENT": 0]
-    let pairPlan = [
-      "ROW_BLOCKS": 1, "X_STAGES": 3, "Z_BUFFERS": 4, "X_BULK": 1, "PART_TILES": 8, "KEEP": 1,
-      "ACTIVATION": 1, "SHARED": 141_168,
-    ]
-    let factor = [
-      "A": 1, "B": 48, "C": 40, "D": 8, "SLICE": 8, "PART": 48, "WIDTH": 8, "TILES": 2,
-      "ELEMENT": 1,
-    ]
-    let factorPlan = [
-      "ROW_BLOCKS": 1, "TILE_ROWS": 32, "CHUNK_STEPS": 1, "STAGES": 4, "X_PITCH": 320,
-      "X_ALIGNED": 1, "WARPS": 8, "BLOCKS_PER_SM": 1, "ACTIVATION": 3, "SHARED": 77_824,
-    ]
-    func variant(
-      _ file: String, _ role: String, _ options: [String: Int], _ plan: [String: Int] = [:]
-    ) -> KernelVariant {
-      KernelVariant(
-        file: "Factors/\(file).cu", role: role, options: options.merging(plan) { $1 },
-        sharedMemory: plan["SHARED"] ?? 0)
-    }
-    return [
-      variant("Pair", "pair", pair, pairPlan), variant("PairPack", "pair_pack", pair),
-      variant("Kronecker", "kronecker", factor, factorPlan),
-      variant("KroneckerPack", "kronecker_pack", factor),
-      variant("BlockGradient", "block_gradient", ["ELEMENT": 0]),
-      variant("BlockGradient", "block_gradient_sum", ["ELEMENT": 0, "SUM": 1]),
-    ]
+    let h200 = GPU(
+      major: 9, minor: 0, multiprocessors: 132, clock: 1.98e9, busBandwidth: 4.92e12,
+      cache: 50 << 20)
+    let all =
+      PairKernels.variants(
+        PairShape(m0: 24, m1: 32, n0: 16, n1: 40, rank: 1), dtype: .bfloat16, gradients: true)
+      + PairKernels.variants(
+        PairShape(m0: 7, m1: 5, n0: 6, n1: 9, rank: 3), dtype: .float16, activation: .gelu)
+      + KroneckerKernels.variants(
+        KroneckerShape(2, 16, 24, 3), rows: 512, dtype: .float16, gpu: h200, activation: .silu)
+      + [KernelVariant(file: "Room.cu", role: "room")]
+    return Set(all).sorted { $0.name < $1.name }
   }()
 
   @Test(arguments: ["sm_90a", "sm_100a"])
   func factorKernelsCompileFor(_ architecture: String) throws {
     let compiler = try NVRTC.current.get()
+    #expect(Self.factorVariants.count == 7 + 3 + 2 + 1)
     for variant in Self.factorVariants {
       let code = try compiler.compile(variant, architecture: architecture)
       #expect(code.starts(with: [0x7f, 0x45, 0x4c, 0x46]), "\(variant.name)")

@@ -62,6 +62,15 @@ import Testing
     }
   }
 
+  @Test(
+    .enabled(if: Device.default == .gpu, "no GPU: `tessera doctor --check` runs these on one"),
+    arguments: FactorCheck.cases)
+  func factorsAgreeWithTheDefinition(_ item: FactorCheck) throws {
+    for result in try item.run() {
+      #expect(result.isPassed, "\(result.what): \(result.worst)")
+    }
+  }
+
   @Test(.enabled(if: Device.default == .cpu, "there is a GPU"))
   func withoutAGPUThereIsNothingToCheck() {
     #expect(throws: KernelError.self) { try KernelCheck() }

@@ -189,6 +189,33 @@ char *cmlx_kernel_launch(
     const CMLXArrayDescription *outputs, size_t output_count, const CMLXScalar *scalars,
     size_t scalar_count, CMLXExtent grid, CMLXExtent block);
 
+// MARK: - Batches of matrix products in place, by cuBLASLt
+
+// A matrix of each of `batch` products: element (r, c) lies at offset + index * batch_stride +
+// r * leading + c, or with r and c exchanged where it is transposed. The whole batch is repeated
+// `outer` times, `outer_stride` further each time.
+typedef struct {
+  int64_t offset, leading, batch_stride, outer_stride;
+  bool transposed;
+} CMLXStrided;
+
+// out [rows, columns] = a [rows, inner] b [inner, columns], `out` not transposed.
+typedef struct {
+  int64_t rows, columns, inner, batch, outer;
+  CMLXStrided a, b, out;
+  // float32 may round its operands to TF32.
+  bool allows_tf32;
+  // Bytes of the room that cuBLASLt may use.
+  int64_t workspace;
+} CMLXStridedProduct;
+
+// An error where this machine cannot do it.
+char *cmlx_strided_product_check(void);
+// The result has the shape and the memory of `room`, which nothing else may use. Only on a GPU.
+char *cmlx_strided_product(
+    CMLXArray *out, const CMLXStridedProduct *product, CMLXArray a, CMLXArray b, CMLXArray room,
+    CMLXArray workspace);
+
 // MARK: - Functions of the caller's on the CPU
 
 // Called on the thread of MLX's CPU stream, inputs row-major, outputs not initialised, with `scratch`

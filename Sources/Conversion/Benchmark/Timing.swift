@@ -47,10 +47,13 @@ public func measure(
 
 /// Times jobs on a GPU: each as a queue of repetitions, without waiting between them.
 ///
-/// A chip at its power limit remembers what ran before, so each job runs 60 ms untimed before it is
-/// timed for 20 ms, and the order of the jobs is another in each round. The graphs of all
+/// A chip at its power limit remembers what ran before, so each job runs three times as long untimed
+/// before it is
+/// timed for `seconds`, and the order of the jobs is another in each round. The graphs of all
 /// repetitions are built before the clock starts.
-func measureQueued(_ jobs: [() throws -> [MLXArray]], rounds: Int = 5) throws -> [Timing] {
+func measureQueued(
+  _ jobs: [() throws -> [MLXArray]], rounds: Int = 5, seconds: Double = 0.02
+) throws -> [Timing] {
   let stream = try Stream.default()
   let clock = ContinuousClock()
   func time(_ job: () throws -> [MLXArray], _ count: Int) throws -> Double {
@@ -69,7 +72,7 @@ func measureQueued(_ jobs: [() throws -> [MLXArray]], rounds: Int = 5) throws ->
   for job in jobs {
     _ = try time(job, 2)
     let single = try time(job, 4)
-    counts.append(max(2, min(400, Int(0.02 / max(single, 1e-6)))))
+    counts.append(max(2, min(400, Int(seconds / max(single, 1e-6)))))
   }
   var times = [[Double]](repeating: [], count: jobs.count)
   var generator = SystemRandomNumberGenerator()

@@ -47,6 +47,9 @@ static const char text_Output_cuh[] = {
 static const char text_Rank_cuh[] = {
 #embed "../DeviceCode/Rank.cuh"
 , 0};
+static const char text_Room_cu[] = {
+#embed "../DeviceCode/Room.cu"
+, 0};
 static const char text_RowMap_cuh[] = {
 #embed "../DeviceCode/RowMap.cuh"
 , 0};
@@ -81,6 +84,7 @@ static const struct {
   {"Factors/PairShape.cuh", text_Factors_PairShape_cuh},
   {"Output.cuh", text_Output_cuh},
   {"Rank.cuh", text_Rank_cuh},
+  {"Room.cu", text_Room_cu},
   {"RowMap.cuh", text_RowMap_cuh},
   {"StrassenDecode.cu", text_StrassenDecode_cu},
   {"StrassenEncode.cu", text_StrassenEncode_cu},

@@ -1,3 +1,4 @@
+import Dispatch
 import MLX
 import Synchronization
 
@@ -27,19 +28,29 @@ public final class KernelLibrary: Sendable {
   ///
   /// Throws what the compiler says, each time.
   public func kernel(_ variant: KernelVariant) throws(KernelError) -> CUDAKernel {
-    try kernels.withLock { kernels in
-      if let known = kernels[variant] { return known }
-      let made: Result<CUDAKernel, KernelError> = Result { () throws(KernelError) in
-        let code = try cache.code(variant, architecture: gpu.architecture, compiler: compiler)
-        do {
-          return try CUDAKernel(
-            name: variant.name, binary: code, sharedMemory: variant.sharedMemory)
-        } catch {
-          throw KernelError("\(error)")
-        }
+    if let known = kernels.withLock({ $0[variant] }) { return try known.get() }
+    // Compiled outside the lock, so that several threads compile at once.
+    let made: Result<CUDAKernel, KernelError> = Result { () throws(KernelError) in
+      let code = try cache.code(variant, architecture: gpu.architecture, compiler: compiler)
+      do {
+        return try CUDAKernel(name: variant.name, binary: code, sharedMemory: variant.sharedMemory)
+      } catch {
+        throw KernelError("\(error)")
       }
-      kernels[variant] = made
-      return made
+    }
+    return try kernels.withLock { kernels in
+      // Another thread may have been faster: one object for all.
+      let first = kernels[variant] ?? made
+      kernels[variant] = first
+      return first
     }.get()
+  }
+
+  /// Compiles what is not known yet on all processors; what fails is thrown where it is asked for.
+  public func prepare(_ variants: some Sequence<KernelVariant>) {
+    let missing = kernels.withLock { kernels in
+      Set(variants).filter { kernels[$0] == nil }.sorted { $0.name < $1.name }
+    }
+    DispatchQueue.concurrentPerform(iterations: missing.count) { _ = try? kernel(missing[$0]) }
   }
 }

@@ -108,7 +108,7 @@ extension KroneckerPattern {
   }
 
   /// The matrix [a·b·d, a·c·d]: w[i, j, k, l] δ(i, i') δ(l, l') at ((i, j, l), (i', k, l')).
-  func matrix(_ weight: MLXArray) -> MLXArray {
+  public func matrix(_ weight: MLXArray) -> MLXArray {
     let outer = MLXArray.eye(a, dtype: weight.dtype).reshaped([a, 1, 1, a, 1, 1])
     let inner = MLXArray.eye(d, dtype: weight.dtype).reshaped([1, 1, d, 1, 1, d])
     let entries = weight.transposed(0, 1, 3, 2).reshaped([a, b, d, 1, c, 1])

@@ -56,7 +56,9 @@ public struct KernelCheck: Codable, Sendable {
   ///
   /// Throws where there are no kernels to check.
   public init() throws {
-    items = try KernelCheck.cases.flatMap { try KernelCheck.run($0) }
+    items =
+      try KernelCheck.cases.flatMap { try KernelCheck.run($0) }
+      + FactorCheck.items()
   }
 
   /// All policies, types and activations, one row to many, sizes that no unit divides.
@@ -193,7 +195,8 @@ public struct KernelCheck: Codable, Sendable {
     let worst = items.map(\.worst).max() ?? 0
     return
       (failures + [
-        "\(items.count) results of \(KernelCheck.cases.count) cases, \(failures.count) failures, "
+        "\(items.count) results of \(KernelCheck.cases.count + FactorCheck.cases.count) cases, "
+          + "\(failures.count) failures, "
           + "largest error \(String(format: "%.2f", worst)) of what is allowed"
       ]).joined(separator: "\n")
   }

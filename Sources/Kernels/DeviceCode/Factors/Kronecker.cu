@@ -5,7 +5,8 @@
 // for eight values of l costs 8 loads and 32 permutes a lane, and no bank is met twice (the launcher chooses the row pitch).
 // The results of a lane are `width` neighbouring l of its outputs, stored as they are.
 //
-//   x        [rows, a c d], row pitch pitchX; copied by 16 bytes with X_ALIGNED (whole segments, 16-byte rows), else by elements
+//   x        [rows, a c d], row pitch pitchX; copied by 16 bytes with X_ALIGNED (whole segments of 16 bytes) where
+//            rows begin at such multiples, else by elements
 //   packed   see KroneckerPack.cu
 //   y        out, [rows, a b d], row pitch pitchY; see Epilogue.cuh
 //
@@ -154,6 +155,9 @@ extern "C" __global__ void __launch_bounds__(threads, TESSERA_BLOCKS_PER_SM) TES
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared + index * 16), "l"(source + index * 4) : "memory");
   __syncthreads();
 
+  constexpr bool wholeSegments = TESSERA_X_ALIGNED;
+  // A view of another array may begin anywhere.
+  const bool isMisaligned = ((u64)x | (u64)((i64)pitchX * 2)) & 15;
   // Stage n is chunk n mod chunks of the n / chunks-th tile. Positions past c are zeros, whatever the stage held before.
   const int stageCount = (stop - start) * chunks;
   const auto fetch = [&](int index) {
@@ -162,23 +166,23 @@ extern "C" __global__ void __launch_bounds__(threads, TESSERA_BLOCKS_PER_SM) TES
       const int firstK = index % chunks * chunk, present = min(chunk, c - firstK), count = min(tileRows, rows - (int)firstRow);
       const u32 target = shared + weightBytes + index % stages * stageBytes;
       const Storage* origin = x + firstRow * pitchX + ((i64)i * c + firstK) * d + firstL;
-#if TESSERA_X_ALIGNED
-      // One segment for all k where the slice is all of d, else one at each k.
-      constexpr int segment = (slice == d ? chunk * d : slice) / 8, segments = slice == d ? 1 : chunk;
-      for (int piece = threadIdx.x; piece < count * segments * segment; piece += threads) {
-        const int e = piece % segment * 8, k = piece / segment % segments, row = piece / segment / segments;
-        const bool exists = slice == d ? e < present * d : k < present;
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target + row * rowPitch + (k * slice + e) * 2),
-                     "l"(exists ? origin + (i64)row * pitchX + k * d + e : x), "r"(exists ? 16 : 0)
-                     : "memory");
+      if (wholeSegments && !isMisaligned) {
+        // One segment for all k where the slice is all of d, else one at each k.
+        constexpr int segment = wholeSegments ? (slice == d ? chunk * d : slice) / 8 : 1, segments = slice == d ? 1 : chunk;
+        for (int piece = threadIdx.x; piece < count * segments * segment; piece += threads) {
+          const int e = piece % segment * 8, k = piece / segment % segments, row = piece / segment / segments;
+          const bool exists = slice == d ? e < present * d : k < present;
+          asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target + row * rowPitch + (k * slice + e) * 2),
+                       "l"(exists ? origin + (i64)row * pitchX + k * d + e : x), "r"(exists ? 16 : 0)
+                       : "memory");
+        }
+      } else {
+        for (int element = threadIdx.x; element < count * chunk * slice; element += threads) {
+          const int l = element % slice, k = element / slice % chunk, row = element / slice / chunk;
+          const Storage value = k < present && firstL + l < d ? origin[(i64)row * pitchX + (i64)k * d + l] : (Storage)0;
+          asm volatile("st.shared.u16 [%0], %1;" ::"r"(target + row * rowPitch + (k * slice + l) * 2), "h"(value) : "memory");
+        }
       }
-#else
-      for (int element = threadIdx.x; element < count * chunk * slice; element += threads) {
-        const int l = element % slice, k = element / slice % chunk, row = element / slice / chunk;
-        const Storage value = k < present && firstL + l < d ? origin[(i64)row * pitchX + (i64)k * d + l] : (Storage)0;
-        asm volatile("st.shared.u16 [%0], %1;" ::"r"(target + row * rowPitch + (k * slice + l) * 2), "h"(value) : "memory");
-      }
-#endif
     }
     asm volatile("cp.async.commit_group;" ::: "memory");
   };

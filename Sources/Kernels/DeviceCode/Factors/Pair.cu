@@ -10,7 +10,8 @@
 // of the cluster would make every step wait for its stores to device memory. The cores are in registers and not in shared memory
 // because operands from there would take more than the 128 bytes a clock that it gives.
 //
-//   x         [rows, m1 * m0], row pitch pitchX elements; read in bulk copies when X_BULK (m0 a multiple of 8, rows of 16 bytes)
+//   x         [rows, m1 * m0], row pitch pitchX elements; with X_BULK (m0 a multiple of 8) read in bulk copies, where rows begin
+//             at multiples of 16 bytes
 //   packed    both cores, see PairPack.cu
 //   y         out, only with OUTPUT 1 (the default): [rows, n0 * n1], row pitch pitchY elements; see Epilogue.cuh
 //   inner     out, only with KEEP: z as [rows, n0, 8 * chunks], the inner index padded as in PairShape.cuh
@@ -93,9 +94,16 @@ struct Block {
   /// What a buffer of z receives in a step.
   __device__ __forceinline__ int bytesZ() const { return outputsHere() * clusterSize * chunksHere * stepRows * 16; }
 
-  /// Starts the copies of this block's slice of `count` rows; called by one whole warp.
+  /// Starts the copies of this block's slice of `count` rows; called by one whole warp. Rows that do not begin at a multiple of 16
+  /// bytes (a view of another array) are copied element by element.
   __device__ __forceinline__ void fetch(const Storage* source, i64 pitch, int count, int stage) const {
     const int bytes = piecesHere() * m0 * 2;
+    if (((u64)source | (u64)(pitch * 2)) & 15) {
+      copyEach(x(stage), source, pitch, 0, 1, count);
+      __syncwarp();
+      if (lane == 0) barrierArrive(full(stage));
+      return;
+    }
     if (lane == 0) barrierExpect(full(stage), count * bytes);
     __syncwarp();
     if (bytes == 0) return;
@@ -105,12 +113,17 @@ struct Block {
 
   /// The same by ordinary loads of any alignment; called by all warps of the first product.
   __device__ __forceinline__ void gather(const Storage* source, i64 pitch, int count) const {
+    copyEach(x(0), source, pitch, warp, warps, count);
+  }
+
+  /// Copies every `step`-th row from `first` on, element by element; called by one warp.
+  __device__ __forceinline__ void copyEach(u32 target, const Storage* source, i64 pitch, int first, int step, int count) const {
     const int width = piecesHere() * m0;
-    for (int row = warp; row < count; row += warps)
+    for (int row = first; row < count; row += step)
       for (int column = lane; column < width; column += 32) {
-        const u32 target = x(0) + row * rowPitchX + (column / m0 * paddedM0 + column % m0) * 2;
         const Storage value = source[row * pitch + self * inputPieces * m0 + column];
-        asm volatile("st.shared.u16 [%0], %1;" ::"r"(target), "h"(value) : "memory");
+        asm volatile("st.shared.u16 [%0], %1;" ::"r"(target + row * rowPitchX + (column / m0 * paddedM0 + column % m0) * 2), "h"(value)
+                     : "memory");
       }
   }
 

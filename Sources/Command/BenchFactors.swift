@@ -1,0 +1,48 @@
+import ArgumentParser
+import Foundation
+import Tessera
+
+struct BenchFactors: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "factors",
+    abstract: "Measure Kronecker-sparse factors by every method, beside the usual ways and dense.")
+
+  @Option(help: "A file of patterns AxBxCxD, one a line; '#' begins a comment.")
+  var patterns: String
+
+  @Option(help: "Rows.")
+  var batch: Int
+
+  @Option(help: "Element type: f32, bf16 or f16. MLX_ENABLE_TF32=0 forbids TF32 for f32.")
+  var dtype = DType.float32
+
+  @Option(help: "Where the rows of the batch lie: first or last.")
+  var layout = FactorLayout.first
+
+  @Option(help: "Where to compute: cpu or gpu. Default: the GPU where there is one.")
+  var device: Device?
+
+  @OptionGroup var printing: OutputOptions
+
+  func validate() throws {
+    guard (1...1 << 24).contains(batch) else {
+      throw ValidationError("expected --batch of 1 to \(1 << 24), got \(batch).")
+    }
+  }
+
+  func run() throws {
+    let text = try String(contentsOf: URL(filePath: patterns), encoding: .utf8)
+    let list = try FactorBenchmark.patterns(in: text)
+    if let device { try Device.setDefault(device) }
+    try Interruption.watch()
+    let line = ProgressLine()
+    let benchmark = try FactorBenchmark.run(list, rows: batch, dtype: dtype, layout: layout) {
+      completed, total, pattern in
+      line.show("measure", completed, total, pattern)
+      try Interruption.check()
+    }
+    try printing.print(benchmark) { benchmark.table }
+  }
+}
+
+extension FactorLayout: ExpressibleByArgument {}

@@ -1,0 +1,181 @@
+import MLX
+
+/// The kernels of factors for an element type on this machine's GPU: what all their launches share.
+struct FactorKernels: Sendable {
+  let library: KernelLibrary
+  let dtype: DType
+  /// TESSERA_ELEMENT of `Element.cuh`.
+  let element: Int
+
+  /// Throws where there is no GPU, no compiler, or no kernel for the type.
+  init(dtype: DType, minimumMajor: Int) throws(KernelError) {
+    let library = try KernelLibrary.current.get()
+    guard dtype == .bfloat16 || dtype == .float16, let element = dtype.kernelElement else {
+      throw KernelError(
+        "the kernels of factors are for bfloat16 and float16, not \(dtype.rawValue)")
+    }
+    guard library.gpu.major >= minimumMajor else {
+      throw KernelError(
+        "this kernel needs compute capability \(minimumMajor).0, the GPU has "
+          + "\(library.gpu.major).\(library.gpu.minor)")
+    }
+    (self.library, self.dtype, self.element) = (library, dtype, element)
+  }
+
+  /// A compilation of a file of `Factors/`.
+  static func variant(
+    _ file: String, _ role: String, _ options: [String: Int], element: Int, shared: Int = 0
+  ) -> KernelVariant {
+    KernelVariant(
+      file: "Factors/\(file).cu", role: role, options: options.merging(["ELEMENT": element]) { $1 },
+      sharedMemory: shared)
+  }
+
+  func kernel(
+    _ file: String, _ role: String, _ options: [String: Int], shared: Int = 0
+  ) throws(KernelError) -> CUDAKernel {
+    try library.kernel(
+      FactorKernels.variant(file, role, options, element: element, shared: shared))
+  }
+
+  // MARK: - Weight gradients
+
+  /// The operand of a weight gradient: element (row, group, p) lies at
+  /// row · pitch + group / inner · outer + group % inner + p · stride.
+  struct Blocks {
+    var array: MLXArray
+    /// Numbers of a group, and those of them that the result keeps of every block, of how many.
+    var size: Int, kept: Int, padded: Int
+    var outer: Int, stride: Int
+
+    /// Blocks of consecutive numbers, of which all are kept.
+    init(_ array: MLXArray, size: Int, outer: Int, stride: Int = 1) {
+      self.init(array, size: size, kept: size, of: size, outer: outer, stride: stride)
+    }
+
+    /// Of every `padded` numbers the first `kept` enter the result.
+    init(
+      _ array: MLXArray, size: Int, kept: Int, of padded: Int, outer: Int, stride: Int = 1
+    ) {
+      (self.array, self.size, self.kept, self.padded) = (array, size, kept, padded)
+      (self.outer, self.stride) = (outer, stride)
+    }
+  }
+
+  static let gradientSharedBytes = 3 * 2 * 64 * 144
+
+  /// What weight gradients of their own type take.
+  static func gradientVariants(element: Int) -> [KernelVariant] {
+    [
+      variant(
+        "BlockGradient", "block_gradient", [:], element: element, shared: gradientSharedBytes),
+      variant(
+        "BlockGradient", "block_gradient_sum", ["SUM": 1, "FLOAT_GRADIENT": 0], element: element),
+    ]
+  }
+
+  /// Σ over rows of a[row, (group, p)] · b[row, (group, q)] → [groups, P, Q], in a fixed order.
+  ///
+  /// `outP` and `outQ` are P and Q without padding.
+  func gradient(
+    _ a: Blocks, _ b: Blocks, groups: Int, inner: Int = 1, outP: Int, outQ: Int, dtype: DType
+  ) throws(KernelError) -> MLXArray {
+    let rows = a.array.dim(0)
+    let tiles = ceilDivide(a.size, 64) * ceilDivide(b.size, 64)
+    let splits = max(
+      1,
+      min(
+        ceilDivide(rows, 256), ceilDivide(4 * library.gpu.multiprocessors, tiles * groups),
+        (1 << 26) / (groups * a.size * b.size) + 1))
+    let partials = try kernel(
+      "BlockGradient", "block_gradient", [:], shared: FactorKernels.gradientSharedBytes)(
+        [a.array, b.array], outputs: [.init([splits, groups, a.size, b.size], .float32)],
+        scalars: [
+          rows, a.size, b.size, inner, a.array.dim(1), a.outer, a.stride, b.array.dim(1), b.outer,
+          b.stride,
+        ].map { .int($0) }, grid: .init(splits, tiles, groups), block: .init(128))[0]
+    let isFloat = dtype == .float32
+    return try kernel(
+      "BlockGradient", "block_gradient_sum", ["SUM": 1, "FLOAT_GRADIENT": isFloat ? 1 : 0])(
+        [partials], outputs: [.init([groups, outP, outQ], isFloat ? .float32 : self.dtype)],
+        scalars: [
+          splits, groups, a.size, b.size, outP, outQ, a.kept, a.padded, b.kept, b.padded,
+        ].map { .int($0) }, grid: .init(ceilDivide(groups * outP * outQ, 256)),
+        block: .init(256))[0].asType(dtype)
+  }
+}
+
+/// What is applied to the outputs where they are written: activation(y + bias) · gate + residual.
+public struct FactorEpilogue {
+  /// [N].
+  public var bias: MLXArray?
+  /// Applied to y + bias.
+  public var activation: KernelActivation
+  /// [M, N] each.
+  public var gate: MLXArray?, residual: MLXArray?
+
+  /// Describes an epilogue.
+  public init(
+    bias: MLXArray? = nil, activation: KernelActivation = .none, gate: MLXArray? = nil,
+    residual: MLXArray? = nil
+  ) {
+    (self.bias, self.activation, self.gate, self.residual) = (bias, activation, gate, residual)
+  }
+
+  /// The arrays that are there, in the order bias, gate, residual.
+  var arrays: [MLXArray] { [bias, gate, residual].compactMap(\.self) }
+
+  /// The same with the arrays of a gradient's trace, in that order.
+  func replacing(_ arrays: [MLXArray], dtype: DType) -> FactorEpilogue {
+    var rest = arrays[...]
+    func next(_ old: MLXArray?) -> MLXArray? { old == nil ? nil : rest.popFirst()?.asType(dtype) }
+    return FactorEpilogue(
+      bias: next(bias), activation: activation, gate: next(gate), residual: next(residual))
+  }
+
+  /// TESSERA_EPILOGUE's parts: bit 0 bias, bit 1 gate, bit 2 residual.
+  var parts: Int {
+    (bias == nil ? 0 : 1) + (gate == nil ? 0 : 2) + (residual == nil ? 0 : 4)
+  }
+
+  /// The kernel's inputs; what is not there may be any array.
+  func inputs(instead other: MLXArray) -> [MLXArray] {
+    [bias ?? other, gate ?? other, residual ?? other]
+  }
+
+  /// The same, composed of MLX operations.
+  public func callAsFunction(_ y: MLXArray) -> MLXArray {
+    var v = bias.map { y + $0 } ?? y
+    v = activation(v)
+    if let gate { v = v * gate }
+    return residual.map { v + $0 } ?? v
+  }
+
+  /// The gradients of y and of ``arrays``, given y without any of it and the result's cotangent.
+  func gradients(
+    before: () throws -> MLXArray, cotangent: MLXArray
+  ) throws -> (y: MLXArray, others: [MLXArray]) {
+    let sumOfRows = { (array: MLXArray) in sum(array.asType(.float32), axis: 0) }
+    if activation == .none, gate == nil {
+      let others = [
+        bias.map { sumOfRows(cotangent).asType($0.dtype) }, residual.map { _ in cotangent },
+      ]
+      return (cotangent, others.compactMap(\.self))
+    }
+    let plain = try before()
+    let primals = [plain.asType(.float32)] + arrays.map { $0.asType(.float32) }
+    let gradients = try vjp(
+      { [replacing(Array($0.dropFirst()), dtype: .float32)($0[0])] }, primals: primals,
+      cotangents: [cotangent.asType(.float32)]
+    ).gradients
+    return (
+      gradients[0].asType(plain.dtype),
+      zip(gradients.dropFirst(), arrays).map { $0.asType($1.dtype) }
+    )
+  }
+}
+
+/// The first of the kernels' outputs, or the failure as an array.
+func launching(_ body: () throws -> [MLXArray]) throws -> [MLXArray] {
+  do { return try body() } catch let error as KernelError { throw MLXError(error.description) }
+}

@@ -1,0 +1,119 @@
+/// What products of factors are expected to take on a GPU, by path.
+///
+/// Strided products take the slower of their bytes and their arithmetic, a little more than at the
+/// rates of a copy and a large product; composed operations copy what they permute. The constants are
+/// from an H200 (benchmarks/factors-h200.json).
+public struct FactorModel: Sendable {
+  /// The GPU.
+  public let gpu: GPU
+  /// Whether float32 may round its operands to TF32.
+  public let allowsTF32: Bool
+
+  /// Makes the model of a GPU.
+  public init(_ gpu: GPU, allowsTF32: Bool = true) {
+    (self.gpu, self.allowsTF32) = (gpu, allowsTF32)
+  }
+
+  /// Seconds to begin a kernel of MLX's graph.
+  static let launch = 3e-6
+  /// How much longer than a copy's a batch of skinny products takes for its bytes.
+  static let productBytes = 1.2
+  /// The share of a copy's rate that MLX's permutations reach.
+  static let permutationShare = 0.4
+  /// The share of the rate of plain multiply-adds that exact float32 reaches.
+  static let exactShare = 0.75
+
+  /// Seconds of multiply-adds of elements of so many bytes.
+  private func arithmetic(_ multiplyAdds: Double, _ elementSize: Int) -> Double {
+    let matrix = gpu.matrixMultiplyAdds * gpu.clock * Double(gpu.multiprocessors)
+    guard elementSize == 4 else {
+      return multiplyAdds / (matrix * StrassenTileModel.sustainedShare)
+    }
+    // 128 lanes a multiprocessor.
+    let plain = 128 * gpu.clock * Double(gpu.multiprocessors) * FactorModel.exactShare
+    return multiplyAdds / (allowsTF32 ? matrix * StrassenTileModel.sustainedShare / 2 : plain)
+  }
+
+  /// The least seconds for so many numbers moved once and multiply-adds done.
+  public func limit(numbers: Double, multiplyAdds: Double, elementSize: Int) -> Double {
+    max(
+      numbers * Double(elementSize) / gpu.copyRate, arithmetic(multiplyAdds, elementSize))
+  }
+
+  /// Seconds of one batch of products.
+  private func product(_ numbers: Double, _ multiplyAdds: Double, _ elementSize: Int) -> Double {
+    FactorModel.launch
+      + max(
+        FactorModel.productBytes * numbers * Double(elementSize) / gpu.copyRate,
+        arithmetic(multiplyAdds, elementSize))
+  }
+
+  /// Seconds of MLX's copies of so many numbers into another order.
+  private func permutation(_ numbers: Double, _ elementSize: Int) -> Double {
+    2 * numbers * Double(elementSize) / (FactorModel.permutationShare * gpu.copyRate)
+      + FactorModel.launch
+  }
+
+  // MARK: - Pairs
+
+  private func numbers(_ s: PairShape, rows: Int) -> (x: Double, z: Double, y: Double, w: Double) {
+    let m = Double(rows)
+    return (
+      m * Double(s.inputs), m * Double(s.intermediates), m * Double(s.outputs),
+      Double(s.multiplyAdds)
+    )
+  }
+
+  /// Seconds of a pair by strided products.
+  public func strided(_ s: PairShape, rows: Int, elementSize: Int) -> Double {
+    let (x, z, y, _) = numbers(s, rows: rows)
+    return product(x + z, z * Double(s.m0), elementSize)
+      + product(z + y, z * Double(s.n1), elementSize)
+  }
+
+  /// Seconds of a pair composed of MLX operations: both products, and the copies around them.
+  public func composed(_ s: PairShape, rows: Int, elementSize: Int) -> Double {
+    let (x, z, y, _) = numbers(s, rows: rows)
+    return strided(s, rows: rows, elementSize: elementSize)
+      + permutation(x, elementSize) + permutation(z, elementSize) + permutation(y, elementSize)
+  }
+
+  // MARK: - Factors
+
+  /// Seconds of a block-diagonal factor, or of any batch last, by strided products.
+  public func strided(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
+    let m = Double(rows)
+    return product(
+      m * Double(s.inputs + s.outputs) + Double(s.weights), m * Double(s.weights), elementSize)
+  }
+
+  /// Seconds of a factor composed of MLX operations.
+  public func composed(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
+    let m = Double(rows)
+    return strided(s, rows: rows, elementSize: elementSize)
+      + permutation(m * Double(s.inputs), elementSize)
+      + permutation(m * Double(s.outputs), elementSize)
+  }
+
+  /// Seconds of a factor by its kernel, `nil` where it has none.
+  public func kernel(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double? {
+    guard elementSize == 2 else { return nil }
+    return KroneckerPlan.best(s, rows: rows, gpu: gpu).map {
+      $0.seconds(rows: rows, gpu: gpu) + FactorModel.launch
+    }
+  }
+
+  /// Seconds of the dense product [rows, inputs] × [inputs, outputs].
+  public func dense(rows: Int, inputs: Int, outputs: Int, elementSize: Int) -> Double {
+    let (m, k, n) = (Double(rows), Double(inputs), Double(outputs))
+    return FactorModel.launch
+      + max(
+        1.1 * (m * k + m * n + k * n) * Double(elementSize) / gpu.copyRate,
+        arithmetic(m * n * k, elementSize))
+  }
+}
+
+extension GPU {
+  /// Bytes a second, read and written, of a copy.
+  var copyRate: Double { busBandwidth * StrassenTileModel.copyShare }
+}

@@ -1,0 +1,152 @@
+import MLX
+
+/// One Kronecker-sparse factor, batch first, in one kernel: rows are read as they lie, in whole
+/// segments, and no permutation is made in device memory.
+public struct KroneckerKernels: Sendable {
+  /// The pattern.
+  public let shape: KroneckerShape
+  private let kernels: FactorKernels
+
+  /// The kernels of a pattern on this machine's GPU; throws, with the reason, where there are none.
+  public static func named(
+    _ shape: KroneckerShape, dtype: DType
+  ) throws(KernelError) -> KroneckerKernels {
+    let kernels = KroneckerKernels(
+      shape: shape, kernels: try FactorKernels(dtype: dtype, minimumMajor: 8))
+    for shape in [shape, shape.transposed] {
+      guard KroneckerPlan.best(shape, rows: 4096, gpu: kernels.kernels.library.gpu) != nil else {
+        throw KernelError("no division of \(shape) fits the shared memory")
+      }
+    }
+    return kernels
+  }
+
+  /// The element type.
+  public var dtype: DType { kernels.dtype }
+
+  /// The compilations that a product of so many rows takes, with `gradients` those of its gradients
+  /// too.
+  public static func variants(
+    _ shape: KroneckerShape, rows: Int, dtype: DType, gpu: GPU,
+    activation: KernelActivation = .none, gradients: Bool = false
+  ) -> [KernelVariant] {
+    guard let element = dtype.kernelElement else { return [] }
+    func product(_ shape: KroneckerShape, _ activations: Set<KernelActivation>) -> [KernelVariant] {
+      guard let plan = plan(shape, rows: rows, gpu: gpu) else { return [] }
+      return [
+        FactorKernels.variant("KroneckerPack", "kronecker_pack", options(plan), element: element)
+      ]
+        + activations.map {
+          FactorKernels.variant(
+            "Kronecker", "kronecker", productOptions(plan, activation: $0), element: element,
+            shared: plan.sharedBytes)
+        }
+    }
+    guard gradients else { return product(shape, [activation]) }
+    return product(shape, [activation, .none]) + product(shape.transposed, [.none])
+      + FactorKernels.gradientVariants(element: element)
+  }
+
+  private static func options(_ plan: KroneckerPlan) -> [String: Int] {
+    let shape = plan.shape
+    return [
+      "A": shape.a, "B": shape.b, "C": shape.c, "D": shape.d, "SLICE": plan.slice,
+      "PART": plan.part, "WIDTH": plan.width, "TILES": plan.tiles,
+    ]
+  }
+
+  private static func productOptions(
+    _ plan: KroneckerPlan, activation: KernelActivation
+  ) -> [String: Int] {
+    options(plan).merging([
+      "ROW_BLOCKS": plan.rowBlocks, "TILE_ROWS": plan.tileRows, "CHUNK_STEPS": plan.chunkSteps,
+      "STAGES": plan.stages, "X_PITCH": plan.pitch, "X_ALIGNED": plan.isAligned ? 1 : 0,
+      "SHARED": plan.sharedBytes, "ACTIVATION": activation.rawValue, "WARPS": plan.warps,
+      "BLOCKS_PER_SM": plan.blocks,
+    ]) { $1 }
+  }
+
+  // MARK: - Launches
+
+  /// The plan for so many rows: one for every power of four, so that few kernels are compiled.
+  private static func plan(_ shape: KroneckerShape, rows: Int, gpu: GPU) -> KroneckerPlan? {
+    var bucket = 16
+    while bucket < rows, bucket < 16_384 { bucket *= 4 }
+    return KroneckerPlan.best(shape, rows: bucket, gpu: gpu)
+  }
+
+  /// x [M, a·c·d] and w [a, b, c, d] → epilogue(y) [M, a·b·d]; with `transposed` the product with the
+  /// transposed matrix, [M, a·b·d] → [M, a·c·d].
+  private func launch(
+    _ x: MLXArray, _ w: MLXArray, _ epilogue: FactorEpilogue = .init(), transposed: Bool = false
+  ) throws(KernelError) -> MLXArray {
+    let rows = x.dim(0)
+    let gpu = kernels.library.gpu
+    guard
+      let plan = KroneckerKernels.plan(transposed ? shape.transposed : shape, rows: rows, gpu: gpu)
+    else { throw KernelError("no division of \(shape) fits the shared memory") }
+    let (b, c, d) = (plan.shape.b, plan.shape.c, plan.shape.d)
+    let strides = transposed ? [b * c * d, d, b * d, 1] : [b * c * d, c * d, d, 1]
+    let packed = try kernels.kernel(
+      "KroneckerPack", "kronecker_pack", KroneckerKernels.options(plan))(
+        [w], outputs: [.init([plan.words], .int32)], scalars: strides.map { .int($0) },
+        grid: .init(ceilDivide(plan.words, 256)), block: .init(256))[0]
+    // Every run of outputs starts at a multiple of 16 bytes, or of the power of two in its length.
+    let run = d == plan.width ? 2 * plan.tiles * d : plan.width
+    let piece = min(16, 2 * (run & -run))
+    let starts = [plan.shape.outputs, b * d, run, d > plan.width ? d : run]
+    let isAligned = starts.allSatisfy { $0 * 2 % piece == 0 }
+    let splits = plan.splits(rows: rows, multiprocessors: gpu.multiprocessors)
+    return try kernels.kernel(
+      "Kronecker", "kronecker",
+      KroneckerKernels.productOptions(plan, activation: epilogue.activation),
+      shared: plan.sharedBytes)(
+        [x, packed] + epilogue.inputs(instead: x),
+        outputs: [.init([rows, plan.shape.outputs], dtype)],
+        scalars: [
+          .int(plan.shape.outputs), .bool(isAligned), .int(epilogue.parts), .int(rows),
+          .int(x.dim(1)),
+        ], grid: .init(plan.parts * plan.slices, plan.shape.a, splits),
+        block: .init(32 * plan.warps))[0]
+  }
+
+  // MARK: - The product with its gradients
+
+  /// x [M, a·c·d], w [a, b, c, d] → epilogue(y) [M, a·b·d].
+  public func product(
+    _ x: MLXArray, _ w: MLXArray, _ epilogue: FactorEpilogue = .init()
+  ) -> MLXArray {
+    let function = CustomFunction(
+      forward: { inputs in
+        try launching {
+          [
+            try launch(
+              inputs[0], inputs[1].asType(dtype),
+              epilogue.replacing(Array(inputs[2...]), dtype: dtype))
+          ]
+        }
+      },
+      backward: { primals, cotangents, _ in
+        try launching {
+          let (x, w, others) = (primals[0], primals[1].asType(dtype), Array(primals[2...]))
+          let (dy, gradients) = try epilogue.replacing(others, dtype: dtype).gradients(
+            before: { try launch(x, w) }, cotangent: cotangents[0])
+          let dx = try launch(dy, w, transposed: true)
+          let dw = try weightGradient(x, dy, dtype: primals[1].dtype)
+          return [dx, dw] + zip(gradients, others).map { $0.asType($1.dtype) }
+        }
+      })
+    return function([x, w] + epilogue.arrays)[0]
+  }
+
+  /// The gradient [a, b, c, d] of the weights.
+  private func weightGradient(
+    _ x: MLXArray, _ dy: MLXArray, dtype: DType
+  ) throws(KernelError) -> MLXArray {
+    let (a, b, c, d) = (shape.a, shape.b, shape.c, shape.d)
+    return try kernels.gradient(
+      .init(dy, size: b, outer: b * d, stride: d), .init(x, size: c, outer: c * d, stride: d),
+      groups: a * d, inner: d, outP: b, outQ: c, dtype: dtype
+    ).reshaped(a, d, b, c).transposed(0, 2, 3, 1)
+  }
+}

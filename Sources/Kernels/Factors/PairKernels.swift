@@ -1,0 +1,183 @@
+import MLX
+
+/// A pair of block factors in one kernel: what is between them never reaches device memory.
+///
+/// For cores that fit the registers of a cluster of eight multiprocessors, on Hopper and later. Reads x
+/// once and writes y once; for the backward pass it keeps x and computes the intermediate again.
+public struct PairKernels: Sendable {
+  /// How the kernel divides the product, and its transpose for the gradient of the input.
+  public let plan: PairPlan, transposedPlan: PairPlan
+  private let kernels: FactorKernels
+
+  /// The kernels of a pair on this machine's GPU; throws, with the reason, where there are none.
+  public static func named(_ shape: PairShape, dtype: DType) throws(KernelError) -> PairKernels {
+    try PairKernels(shape, dtype: dtype)
+  }
+
+  private init(_ shape: PairShape, dtype: DType) throws(KernelError) {
+    kernels = try FactorKernels(dtype: dtype, minimumMajor: 9)
+    guard let plan = PairPlan.named(shape), let transposed = PairPlan.named(shape.transposed) else {
+      throw KernelError("the cores do not fit the registers of a cluster")
+    }
+    (self.plan, transposedPlan) = (plan, transposed)
+    // What a product takes is compiled now, so that a failure is found before the path is chosen.
+    _ = try packKernel(plan)
+    _ = try productKernel(plan, activation: .none, keeps: false, writes: true)
+  }
+
+  /// The element type.
+  public var dtype: DType { kernels.dtype }
+
+  /// The compilations that a product takes, with `gradients` those of its gradients too; none where
+  /// there is no plan.
+  public static func variants(
+    _ shape: PairShape, dtype: DType, activation: KernelActivation = .none, gradients: Bool = false
+  ) -> [KernelVariant] {
+    guard let element = dtype.kernelElement, let plan = PairPlan.named(shape),
+      let back = PairPlan.named(shape.transposed)
+    else { return [] }
+    func pack(_ plan: PairPlan) -> KernelVariant {
+      FactorKernels.variant("PairPack", "pair_pack", options(plan), element: element)
+    }
+    func product(
+      _ plan: PairPlan, _ activation: KernelActivation, keeps: Bool = false, writes: Bool = true
+    ) -> KernelVariant {
+      FactorKernels.variant(
+        "Pair", "pair",
+        productOptions(plan, activation: activation, keeps: keeps, writes: writes),
+        element: element, shared: plan.sharedBytes)
+    }
+    let forward = [pack(plan), product(plan, .none), product(plan, activation)]
+    guard gradients else { return forward }
+    return forward + [
+      pack(back), product(back, .none, keeps: true),
+      product(plan, .none, keeps: true, writes: false),
+    ] + FactorKernels.gradientVariants(element: element)
+  }
+
+  private static func options(_ plan: PairPlan) -> [String: Int] {
+    let shape = plan.shape
+    return [
+      "M0": shape.m0, "M1": shape.m1, "N0": shape.n0, "N1": shape.n1, "RANK": shape.rank,
+      "CLUSTER": plan.cluster,
+    ]
+  }
+
+  private static func productOptions(
+    _ plan: PairPlan, activation: KernelActivation, keeps: Bool, writes: Bool
+  ) -> [String: Int] {
+    options(plan).merging([
+      "ROW_BLOCKS": plan.rowBlocks, "X_STAGES": plan.stages, "Z_BUFFERS": plan.buffers,
+      "X_BULK": plan.isBulk ? 1 : 0, "SHARED": plan.sharedBytes,
+      "PART_TILES": plan.partTiles ?? 1, "ACTIVATION": activation.rawValue,
+      "KEEP": keeps ? 1 : 0, "OUTPUT": writes ? 1 : 0,
+    ]) { $1 }
+  }
+
+  private func packKernel(_ plan: PairPlan) throws(KernelError) -> CUDAKernel {
+    try kernels.kernel("PairPack", "pair_pack", PairKernels.options(plan))
+  }
+
+  private func productKernel(
+    _ plan: PairPlan, activation: KernelActivation, keeps: Bool, writes: Bool
+  ) throws(KernelError) -> CUDAKernel {
+    try kernels.kernel(
+      "Pair", "pair",
+      PairKernels.productOptions(plan, activation: activation, keeps: keeps, writes: writes),
+      shared: plan.sharedBytes)
+  }
+
+  // MARK: - Launches
+
+  /// Both cores as operands of the matrix units; with `transposed` those of the transposed pair.
+  private func pack(
+    _ core0: MLXArray, _ core1: MLXArray, transposed: Bool
+  ) throws(KernelError) -> MLXArray {
+    let s = self.plan.shape
+    let plan = transposed ? transposedPlan : self.plan
+    // Elements (i, p, j, s) of core 0 and (j, i, s, q) of core 1. In the transposed pair input and
+    // output pieces change places, and each of its cores lies in the other one.
+    let first = [s.m0 * s.n0 * s.rank, s.n0 * s.rank, s.rank, 1]
+    let second = [s.m1 * s.rank * s.n1, s.rank * s.n1, s.n1, 1]
+    let strides0 = transposed ? [second[0], second[3], second[1], second[2]] : first
+    let strides1 = transposed ? [first[0], first[2], first[3], first[1]] : second
+    let words = plan.cluster * plan.partWords
+    return try packKernel(plan)(
+      transposed ? [core1, core0] : [core0, core1], outputs: [.init([words], .int32)],
+      scalars: (strides0 + strides1).map { .int($0) }, grid: .init(ceilDivide(words, 256)),
+      block: .init(256))[0]
+  }
+
+  /// x [M, m1·m0] → y [M, n0·n1] and, with `keeps`, z [M, n0, padded inner indices].
+  private func launch(
+    _ plan: PairPlan, _ x: MLXArray, _ packed: MLXArray, _ epilogue: FactorEpilogue = .init(),
+    keeps: Bool = false, writes: Bool = true
+  ) throws(KernelError) -> [MLXArray] {
+    let shape = plan.shape
+    let rows = x.dim(0)
+    // Every run of outputs starts at a multiple of its size where a piece does.
+    let run = shape.n1 >= 24 ? 16 : shape.n1 >= 12 ? 8 : 4
+    let isAligned = shape.n1 * 2 % run == 0
+    var outputs: [CUDAKernel.Output] = []
+    if writes { outputs.append(.init([rows, shape.outputs], dtype)) }
+    if keeps { outputs.append(.init([rows, shape.n0, plan.paddedInner], dtype)) }
+    let steps = ceilDivide(rows, 16 * plan.rowBlocks)
+    let clusters = max(1, min(kernels.library.gpu.residentClusters(of: plan.cluster), steps))
+    return try productKernel(
+      plan, activation: epilogue.activation, keeps: keeps, writes: writes)(
+        [x, packed] + epilogue.inputs(instead: x), outputs: outputs,
+        scalars: [
+          .int(shape.outputs), .bool(isAligned), .int(epilogue.parts), .int(rows), .int(x.dim(1)),
+        ], grid: .init(clusters * plan.cluster), block: .init(PairPlan.threads))
+  }
+
+  // MARK: - The product with its gradients
+
+  /// x [M, m1·m0], core 0 [m1, m0, n0·R], core 1 [n0, m1·R, n1] → epilogue(y) [M, n0·n1].
+  public func product(
+    _ x: MLXArray, _ core0: MLXArray, _ core1: MLXArray, _ epilogue: FactorEpilogue = .init()
+  ) -> MLXArray {
+    let function = CustomFunction(
+      forward: { inputs in
+        try launching {
+          let packed = try pack(
+            inputs[1].asType(dtype), inputs[2].asType(dtype), transposed: false)
+          return try launch(
+            plan, inputs[0], packed, epilogue.replacing(Array(inputs[3...]), dtype: dtype))
+        }
+      },
+      backward: { primals, cotangents, _ in
+        try launching { try gradients(primals, cotangents[0], epilogue) }
+      })
+    return function([x, core0, core1] + epilogue.arrays)[0]
+  }
+
+  /// The gradients of x, both cores and the arrays of the epilogue.
+  private func gradients(
+    _ primals: [MLXArray], _ cotangent: MLXArray, _ epilogue: FactorEpilogue
+  ) throws -> [MLXArray] {
+    let s = plan.shape
+    let (x, cores) = (primals[0], primals[1...2].map { $0.asType(dtype) })
+    let packed = try pack(cores[0], cores[1], transposed: false)
+    let others = Array(primals[3...])
+    let (dy, gradients) = try epilogue.replacing(others, dtype: dtype).gradients(
+      before: { try launch(plan, x, packed)[0] }, cotangent: cotangent)
+    let back = try launch(
+      transposedPlan, dy, try pack(cores[0], cores[1], transposed: true), keeps: true)
+    let z = try launch(plan, x, packed, keeps: true, writes: false)[0]
+    let rows = x.dim(0)
+    let (wide, wideBack) = (plan.paddedInner, transposedPlan.paddedInner)
+    let core0 = try kernels.gradient(
+      .init(x, size: s.m0, outer: s.m0),
+      .init(
+        back[1].reshaped(rows, -1), size: wideBack, kept: transposedPlan.inner,
+        of: roundUp(transposedPlan.inner, 8), outer: wideBack),
+      groups: s.m1, outP: s.m0, outQ: s.n0 * s.rank, dtype: primals[1].dtype)
+    let core1 = try kernels.gradient(
+      .init(
+        z.reshaped(rows, -1), size: wide, kept: plan.inner, of: roundUp(plan.inner, 8),
+        outer: wide), .init(dy, size: s.n1, outer: s.n1),
+      groups: s.n0, outP: s.m1 * s.rank, outQ: s.n1, dtype: primals[2].dtype)
+    return [back[0], core0, core1] + zip(gradients, others).map { $0.asType($1.dtype) }
+  }
+}

@@ -1,0 +1,197 @@
+import MLX
+
+/// Block-diagonal products as batches of matrix products in place, by cuBLASLt: nothing is copied.
+///
+/// Any size, any type of bfloat16, float16 and float32 (through TF32 unless told otherwise).
+public struct StridedProducts: Sendable {
+  /// The element type.
+  public let dtype: DType
+  /// Whether float32 may round its operands to TF32.
+  public let allowsTF32: Bool
+  private let room: CUDAKernel
+
+  /// Throws, with the reason, where this machine cannot do it.
+  public static func named(
+    dtype: DType, allowsTF32: Bool
+  ) throws(KernelError) -> StridedProducts {
+    guard dtype.kernelElement != nil else {
+      throw KernelError(
+        "strided products are for bfloat16, float16 and float32, not \(dtype.rawValue)")
+    }
+    let library = try KernelLibrary.current.get()
+    do { try StridedProduct.check() } catch { throw KernelError("\(error)") }
+    return StridedProducts(
+      dtype: dtype, allowsTF32: allowsTF32,
+      room: try library.kernel(KernelVariant(file: "Room.cu", role: "room")))
+  }
+
+  private init(dtype: DType, allowsTF32: Bool, room: CUDAKernel) {
+    (self.dtype, self.allowsTF32, self.room) = (dtype, allowsTF32, room)
+  }
+
+  /// cuBLASLt's room: what its makers advise on Hopper, less where no sum is long.
+  private func multiply(
+    _ product: StridedProduct, _ a: MLXArray, _ b: MLXArray, shape: [Int]
+  ) -> MLXArray {
+    var product = product
+    product.allowsTF32 = allowsTF32
+    let workspace = product.inner > 2048 ? 32 << 20 : 4 << 20
+    // The launch reads nothing: its input only tells where in the graph it belongs.
+    let made = room(
+      [contiguous(b)], outputs: [.init(shape, dtype), .init([workspace], .uint8)],
+      grid: .init(1), block: .init(1))
+    return product(a, b, room: made[0], workspace: made[1])
+  }
+
+  // MARK: - Pairs
+
+  /// x [M, m1·m0], core 0 [m1, m0, n0·R], core 1 [n0, m1·R, n1] → y [M, n0·n1], all of one type.
+  ///
+  /// The intermediate is kept batch last, Z [m1, R, n0, M], so that both products and all four of the
+  /// gradients read and write their operands where they lie (kronecker-sparse.md, A10). For the
+  /// backward pass x is kept and Z computed again.
+  public func product(
+    _ x: MLXArray, _ core0: MLXArray, _ core1: MLXArray, _ shape: PairShape
+  ) -> MLXArray {
+    let s = shape
+    // Numbers of one output piece side by side in core 0 would be far apart in Z.
+    let swapped =
+      s.rank > 1 && s.n0 > 1
+      ? core0.asType(dtype).reshaped(s.m1, s.m0, s.n0, s.rank).transposed(0, 1, 3, 2)
+        .reshaped(s.m1, s.m0, s.rank * s.n0)
+      : core0.asType(dtype)
+    let function = CustomFunction(
+      forward: { inputs in
+        let z = intermediate(inputs[0], inputs[1], s)
+        return [output(z, inputs[2], s, rows: inputs[0].dim(0))]
+      },
+      backward: { primals, cotangents, _ in
+        gradients(primals[0], primals[1], primals[2], cotangents[0], s)
+      })
+    return function([x, swapped, core1.asType(dtype)])[0]
+  }
+
+  /// The row length of Z: M rounded up to 16 bytes.
+  private func pitch(_ rows: Int) -> Int { roundUp(rows, 16 / dtype.size) }
+
+  /// Z [m1, R·n0, pitch].
+  private func intermediate(_ x: MLXArray, _ core0: MLXArray, _ s: PairShape) -> MLXArray {
+    let (rows, inner) = (x.dim(0), s.rank * s.n0)
+    let pitch = pitch(rows)
+    return multiply(
+      StridedProduct(
+        rows: inner, columns: rows, inner: s.m0, batch: s.m1,
+        a: .init(leading: inner, batchStride: s.m0 * inner, isTransposed: true),
+        b: .init(leading: s.inputs, batchStride: s.m0, isTransposed: true),
+        result: .init(leading: pitch, batchStride: inner * pitch)),
+      core0, x, shape: [s.m1, inner, pitch])
+  }
+
+  private func output(
+    _ z: MLXArray, _ core1: MLXArray, _ s: PairShape, rows: Int
+  ) -> MLXArray {
+    let (pitch, inner) = (z.dim(2), s.m1 * s.rank)
+    return multiply(
+      StridedProduct(
+        rows: rows, columns: s.n1, inner: inner, batch: s.n0,
+        a: .init(leading: s.n0 * pitch, batchStride: pitch, isTransposed: true),
+        b: .init(leading: s.n1, batchStride: inner * s.n1),
+        result: .init(leading: s.outputs, batchStride: s.n1)),
+      z, core1, shape: [rows, s.outputs])
+  }
+
+  private func gradients(
+    _ x: MLXArray, _ core0: MLXArray, _ core1: MLXArray, _ dy: MLXArray, _ s: PairShape
+  ) -> [MLXArray] {
+    let rows = x.dim(0)
+    let (inner0, inner1, pitch) = (s.rank * s.n0, s.m1 * s.rank, pitch(rows))
+    let z = intermediate(x, core0, s)
+    let dz = multiply(
+      StridedProduct(
+        rows: inner1, columns: rows, inner: s.n1, batch: s.n0,
+        a: .init(leading: s.n1, batchStride: inner1 * s.n1),
+        b: .init(leading: s.outputs, batchStride: s.n1, isTransposed: true),
+        result: .init(leading: s.n0 * pitch, batchStride: pitch)),
+      core1, dy, shape: [s.m1, inner0, pitch])
+    let dx = multiply(
+      StridedProduct(
+        rows: rows, columns: s.m0, inner: inner0, batch: s.m1,
+        a: .init(leading: pitch, batchStride: inner0 * pitch, isTransposed: true),
+        b: .init(leading: inner0, batchStride: s.m0 * inner0, isTransposed: true),
+        result: .init(leading: s.inputs, batchStride: s.m0)),
+      dz, core0, shape: [rows, s.inputs])
+    let dcore0 = multiply(
+      StridedProduct(
+        rows: s.m0, columns: inner0, inner: rows, batch: s.m1,
+        a: .init(leading: s.inputs, batchStride: s.m0, isTransposed: true),
+        b: .init(leading: pitch, batchStride: inner0 * pitch, isTransposed: true),
+        result: .init(leading: inner0, batchStride: s.m0 * inner0)),
+      x, dz, shape: [s.m1, s.m0, inner0])
+    let dcore1 = multiply(
+      StridedProduct(
+        rows: inner1, columns: s.n1, inner: rows, batch: s.n0,
+        a: .init(leading: s.n0 * pitch, batchStride: pitch),
+        b: .init(leading: s.outputs, batchStride: s.n1),
+        result: .init(leading: s.n1, batchStride: inner1 * s.n1)),
+      z, dy, shape: [s.n0, inner1, s.n1])
+    return [dx, dcore0, dcore1]
+  }
+
+  // MARK: - Block-diagonal factors
+
+  /// x [M, a·c] and w [a, b, c, 1] → [M, a·b], batch first.
+  public func product(_ x: MLXArray, _ w: MLXArray, _ shape: KroneckerShape) -> MLXArray {
+    let (a, b, c) = (shape.a, shape.b, shape.c)
+    let function = CustomFunction(
+      forward: { inputs in [blocks(inputs[0], inputs[1], shape)] },
+      backward: { primals, cotangents, _ in
+        let (x, w, dy) = (primals[0], primals[1], cotangents[0])
+        let rows = x.dim(0)
+        let dx = multiply(
+          StridedProduct(
+            rows: rows, columns: c, inner: b, batch: a, a: .init(leading: a * b, batchStride: b),
+            b: .init(leading: c, batchStride: b * c), result: .init(leading: a * c, batchStride: c)),
+          dy, w, shape: [rows, a * c])
+        let dw = multiply(
+          StridedProduct(
+            rows: b, columns: c, inner: rows, batch: a,
+            a: .init(leading: a * b, batchStride: b, isTransposed: true),
+            b: .init(leading: a * c, batchStride: c), result: .init(leading: c, batchStride: b * c)),
+          dy, x, shape: [a, b, c, 1])
+        return [dx, dw]
+      })
+    return function([x, w.asType(dtype)])[0]
+  }
+
+  private func blocks(_ x: MLXArray, _ w: MLXArray, _ shape: KroneckerShape) -> MLXArray {
+    let (a, b, c, rows) = (shape.a, shape.b, shape.c, x.dim(0))
+    return multiply(
+      StridedProduct(
+        rows: rows, columns: b, inner: c, batch: a, a: .init(leading: a * c, batchStride: c),
+        b: .init(leading: c, batchStride: b * c, isTransposed: true),
+        result: .init(leading: a * b, batchStride: b)),
+      x, w, shape: [rows, a * b])
+  }
+
+  /// x [a·c·d, M] and w [a, b, c, d] → [a·b·d, M], batch last: any pattern, without a gradient.
+  public func productBatchLast(
+    _ x: MLXArray, _ w: MLXArray, _ shape: KroneckerShape
+  ) -> MLXArray {
+    let (a, b, c, d, columns) = (shape.a, shape.b, shape.c, shape.d, x.dim(1))
+    // The weights are few: their blocks are put side by side.
+    let blocks = w.asType(dtype).transposed(0, 3, 1, 2)
+    // Blocks (i, l) lie at (i c d + l) M: one batch where a or d is 1, else one for each i.
+    let isOne = d == 1
+    func place(_ size: Int) -> StridedProduct.Place {
+      .init(
+        leading: d * columns, batchStride: isOne ? size * columns : columns,
+        outerStride: isOne ? 0 : size * d * columns)
+    }
+    return multiply(
+      StridedProduct(
+        rows: b, columns: columns, inner: c, batch: isOne ? a : d, outer: isOne ? 1 : a,
+        a: .init(leading: c, batchStride: b * c, outerStride: isOne ? 0 : d * b * c),
+        b: place(c), result: place(b)),
+      contiguous(blocks), x, shape: [a * b * d, columns])
+  }
+}

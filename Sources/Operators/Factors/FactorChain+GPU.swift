@@ -1,0 +1,105 @@
+import Foundation
+import Kernels
+import MLX
+
+extension ChainOperator {
+  /// The kernels and strided products on an NVIDIA GPU, by ``/Kernels/FactorModel``; the composed
+  /// operations where these are expected to be as fast.
+  func choiceOnGPU(shape: [Int], dtype: DType, keepsDense: Bool) -> ProductChoice {
+    let rows = shape.dropLast().reduce(1, *)
+    guard rows > 0 else { return ProductChoice(.reference, because: "there are no rows") }
+    let gpu: GPU
+    switch GPU.current {
+    case .success(let found): gpu = found
+    case .failure(let error): return ProductChoice(.reference, because: error.description)
+    }
+    guard dtype.kernelElement != nil else {
+      return ProductChoice(
+        .reference, because: "there are no kernels for \(dtype.rawValue) on a GPU")
+    }
+    let model = FactorModel(gpu, allowsTF32: allowsTF32)
+    let choices = steps.map { $0.choice(rows: rows, dtype: dtype, model: model) }
+    // Columns that pad x are copied, and those that pad y.
+    let whole = model.limit(
+      numbers: 2 * Double(rows) * Double(inputs + outputs), multiplyAdds: 0,
+      elementSize: dtype.size)
+    let isPadded = steps.first?.inputs != inputs || steps.last?.outputs != outputs
+    let padding = isPadded ? whole : 0
+    let kernels = choices.reduce(padding) { $0 + $1.seconds }
+    let reference = choices.reduce(padding) { $0 + ($1.predictions[.composed] ?? 0) }
+    let dense = model.dense(
+      rows: rows, inputs: inputs, outputs: outputs, elementSize: dtype.size)
+    let isOwn = choices.contains { $0.method != .composed }
+    let path: ProductPath =
+      keepsDense && dense < min(kernels, reference)
+      ? .dense : isOwn ? .kernels : .reference
+    let ways = zip(steps, choices).map { step, choice in
+      "\(step.name) by \(choice.method.rawValue) (\(choice.reason))"
+    }
+    return ProductChoice(
+      path,
+      because: ways.joined(separator: ", then ")
+        + String(format: ", dense %.4f ms", dense * 1e3)
+        + (keepsDense ? "" : ", which is not kept"),
+      predictions: isOwn
+        ? [.kernels: kernels, .reference: reference, .dense: dense]
+        : [.reference: reference, .dense: dense])
+  }
+
+  /// Rows [M, K] → activation(Y + bias) [M, N] on a GPU, each step by the method expected to be
+  /// fastest; `nil` where there is no GPU or the type is none of theirs.
+  func productOnGPU(
+    _ rows: MLXArray, _ weights: [MLXArray], bias: MLXArray?, activation: KernelActivation
+  ) -> MLXArray? {
+    guard Device.default == .gpu, rows.dtype.kernelElement != nil,
+      let gpu = try? GPU.current.get(), let last = steps.last
+    else { return nil }
+    let model = FactorModel(gpu, allowsTF32: allowsTF32)
+    let count = rows.dim(0)
+    let epilogue = FactorEpilogue(bias: bias?.asType(rows.dtype), activation: activation)
+    let isPadded = last.outputs != outputs
+    var y = paddedColumns(rows, to: steps[0].inputs)
+    var rest = weights[...]
+    for (index, step) in steps.enumerated() {
+      let method = step.choice(rows: count, dtype: rows.dtype, model: model).method
+      let isLast = index == steps.count - 1
+      y = step.product(
+        method, y, Array(rest.prefix(step.count)), isLast && !isPadded ? epilogue : .init())
+      rest = rest.dropFirst(step.count)
+    }
+    return isPadded ? epilogue(y[0..., 0..<outputs]) : y
+  }
+}
+
+extension FactorStep {
+  /// What messages call it.
+  var name: String {
+    switch self {
+    case .pair(let pair):
+      "pair \(pair.m0)x\(pair.m1)→\(pair.n0)x\(pair.n1) rank \(pair.rank)"
+    case .factor(let pattern): "factor \(pattern)"
+    }
+  }
+}
+
+extension LowRank {
+  /// The composed operations: two plain products, between which nothing is permuted, so that there is
+  /// nothing for a kernel to save.
+  public func choice(shape: [Int], dtype: DType, keepsDense: Bool) -> ProductChoice {
+    let reason = "two plain matrix products, which the engine's own multiplication does in place"
+    guard Device.default == .gpu, dtype.kernelElement != nil, let gpu = try? GPU.current.get()
+    else { return ProductChoice(.reference, because: reason) }
+    let rows = shape.dropLast().reduce(1, *)
+    let model = FactorModel(gpu, allowsTF32: allowsTF32)
+    let reference = model.strided(
+      PairShape(m0: inputs, m1: 1, n0: 1, n1: outputs, rank: rank), rows: rows,
+      elementSize: dtype.size)
+    let dense = model.dense(
+      rows: rows, inputs: inputs, outputs: outputs, elementSize: dtype.size)
+    return ProductChoice(
+      keepsDense && dense < reference ? .dense : .reference,
+      because: reason
+        + String(format: ": expected %.4f ms, dense %.4f ms", reference * 1e3, dense * 1e3),
+      predictions: [.reference: reference, .dense: dense])
+  }
+}

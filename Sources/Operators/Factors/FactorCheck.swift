@@ -1,0 +1,159 @@
+import Kernels
+import MLX
+import OrderedCollections
+
+/// Products of factors on a GPU against the composed operations that define them, by the rule of
+/// ``KernelCheck``: every method that can do a step, with its gradients.
+struct FactorCheck: Sendable, CustomStringConvertible {
+  /// What is computed.
+  var step: FactorStep
+  /// By what.
+  var method: FactorMethod
+  /// M.
+  var rows: Int
+  /// The element type.
+  var dtype: DType
+  /// What is applied to the output.
+  var activation: KernelActivation
+  /// Whether gate and residual are there, too.
+  var hasExtras: Bool
+  /// How many elements after a multiple of 16 bytes x begins.
+  var offset: Int
+
+  var description: String {
+    "\(step.name) by \(method.rawValue), \(rows) rows \(dtype.rawValue) \(activation)"
+      + (hasExtras ? ", gate and residual" : "") + (offset > 0 ? ", offset \(offset)" : "")
+  }
+
+  /// Pairs in clusters of 1 to 8 and of ranks 1 to 8, factors with every kind of d, one row to many,
+  /// sizes that no unit divides, rows that begin anywhere.
+  static let cases: [FactorCheck] = {
+    func pair(_ m0: Int, _ m1: Int, _ n0: Int, _ n1: Int, _ rank: Int) -> FactorStep {
+      .pair(
+        BlockPair(
+          inputs: m0 * m1, outputs: n0 * n1, m0: m0, m1: m1, n0: n0, n1: n1, rank: rank))
+    }
+    func factor(_ a: Int, _ b: Int, _ c: Int, _ d: Int) -> FactorStep {
+      .factor(KroneckerPattern(a, b, c, d))
+    }
+    var cases: [FactorCheck] = []
+    func add(
+      _ step: FactorStep, _ rows: Int, _ dtype: DType = .bfloat16,
+      _ activation: KernelActivation = .none, extras: Bool = false, offset: Int = 0
+    ) {
+      for method in [FactorMethod.kernel, .strided] {
+        if method == .kernel, dtype == .float32 { continue }
+        if method == .strided, case .factor(let pattern) = step, pattern.d > 1 { continue }
+        cases.append(
+          FactorCheck(
+            step: step, method: method, rows: rows, dtype: dtype, activation: activation,
+            hasExtras: extras, offset: offset))
+      }
+    }
+    add(pair(32, 32, 32, 32, 1), 1000)
+    for rows in [1, 2, 5, 17] { add(pair(24, 32, 24, 32, 1), rows, .float16, .silu, extras: true) }
+    add(pair(24, 32, 24, 32, 2), 515, .bfloat16, .gelu)
+    add(pair(24, 32, 24, 32, 4), 333, .bfloat16, .geluTanh, extras: true)
+    add(pair(48, 16, 16, 48, 3), 700, .float16, .gelu)
+    add(pair(32, 64, 32, 64, 1), 2049)
+    add(pair(64, 64, 64, 64, 1), 1201, .bfloat16, .silu, extras: true)
+    add(pair(7, 5, 6, 9, 3), 41, .bfloat16, .none, extras: true)
+    add(pair(24, 16, 17, 19, 1), 77, .float16, .gelu)
+    add(pair(32, 32, 32, 32, 1), 129, offset: 3)
+    add(pair(20, 12, 8, 33, 2), 301, .float32, .gelu)
+    add(pair(64, 64, 64, 64, 2), 257, .bfloat16)
+    for (index, pattern) in [
+      factor(1, 48, 48, 8), factor(1, 64, 64, 16), factor(1, 192, 48, 24), factor(6, 64, 64, 1),
+      factor(4, 48, 48, 64), factor(2, 128, 128, 4), factor(1, 64, 64, 3), factor(3, 50, 37, 7),
+      factor(5, 31, 29, 1), factor(1, 33, 65, 40),
+    ].enumerated() {
+      if index % 2 == 0 {
+        add(pattern, 333)
+      } else {
+        add(pattern, 77, .float16, .gelu, extras: true)
+      }
+    }
+    for rows in [1, 2, 16, 63] { add(factor(1, 64, 64, 16), rows) }
+    add(factor(1, 64, 64, 16), 300, offset: 5)
+    add(factor(12, 48, 192, 1), 555, .float32, .silu)
+    return cases
+  }()
+
+  /// All cases; what they take is compiled on all processors first.
+  static func items() throws -> [KernelCheck.Item] {
+    let library = try KernelLibrary.current.get()
+    library.prepare(
+      cases.filter { $0.method == .kernel }.flatMap { item in
+        item.step.variants(
+          rows: item.rows, dtype: item.dtype, gpu: library.gpu, activation: item.activation,
+          gradients: true)
+      })
+    return try cases.flatMap { try $0.run() }
+  }
+
+  /// The result and its gradients by the method, composed in the same type, and exactly.
+  ///
+  /// Throws where the method cannot be taken on this machine.
+  func run() throws -> [KernelCheck.Item] {
+    if let obstacle = step.obstacle(method, dtype: dtype) { throw KernelError(obstacle) }
+    let keys = MLXRandom.split(key: MLXRandom.key(UInt64(rows)), into: 8)
+    func draw(_ shape: [Int], _ key: Int, scale: Double = 1) -> MLXArray {
+      (MLXRandom.normal(shape, key: keys[key]) * scale).asType(dtype)
+    }
+    let x = draw([offset + rows * step.inputs], 0)[offset...].reshaped(rows, step.inputs)
+    let shapes: [(shape: [Int], fanIn: Int)] =
+      switch step {
+      case .pair(let pair): pair.cores.map { ($0.shape, $0.fanIn) }
+      case .factor(let p): [([p.a, p.b, p.c, p.d], p.c)]
+      }
+    let weights = shapes.enumerated().map { index, item in
+      draw(item.shape, 1 + index, scale: 1 / Double(item.fanIn).squareRoot())
+    }
+    let output = [rows, step.outputs]
+    let extras = [draw([step.outputs], 3)] + (hasExtras ? [draw(output, 4), draw(output, 5)] : [])
+    let names =
+      ["input"] + weights.indices.map { "weight \($0)" } + ["bias", "gate", "residual"]
+    let primals = [x] + weights + extras
+    let cotangent = draw(output, 6)
+    try eval(primals + [cotangent])
+
+    func product(_ arguments: [MLXArray], _ method: FactorMethod) -> MLXArray {
+      let rest = Array(arguments[(1 + weights.count)...])
+      return step.product(
+        method, arguments[0], Array(arguments[1...weights.count]),
+        FactorEpilogue(
+          bias: rest[0], activation: activation, gate: hasExtras ? rest[1] : nil,
+          residual: hasExtras ? rest[2] : nil))
+    }
+    func results(
+      _ primals: [MLXArray], _ cotangent: MLXArray, _ method: FactorMethod
+    ) throws -> [MLXArray] {
+      let (values, gradients) = try vjp(
+        { [product($0, method)] }, primals: primals, cotangents: [cotangent])
+      try eval(values + gradients)
+      return values + gradients
+    }
+    let ours = try results(primals, cotangent, method)
+    let again = try results(primals, cotangent, method)
+    let plain = try results(primals, cotangent, .composed)
+    let recorded = compile { [product($0, method)] }(primals)[0]
+    let isRecorded = try arrayEqual(recorded, ours[0]).item(Bool.self)
+    return try Device.withDefaultDevice(.cpu) {
+      let exact = try results(
+        primals.map { $0.asType(.float64) }, cotangent.asType(.float64), .composed)
+      return try ours.indices.map { index in
+        func error(_ array: MLXArray) throws -> Double {
+          Double(try abs(array.asType(.float64) - exact[index]).max().item(Float.self))
+        }
+        let largest = Double(try abs(exact[index]).max().item(Float.self))
+        // The composed product may have taken exact float32 where ours takes TF32.
+        let floor = dtype == .float32 ? 2e-3 : dtype.unitRoundoff
+        let worst = try error(ours[index]) / (2 * error(plain[index]) + floor * largest)
+        let same = try isRecorded && arrayEqual(ours[index], again[index]).item(Bool.self)
+        return KernelCheck.Item(
+          name: "\(self)", what: index == 0 ? "product" : "gradient of \(names[index - 1])",
+          worst: worst, isPassed: worst <= 1 && same && ours[index].shape == exact[index].shape)
+      }
+    }
+  }
+}

@@ -1,0 +1,120 @@
+import Kernels
+import MLX
+
+/// Where the rows of a batch lie.
+public enum FactorLayout: String, Hashable, Sendable, Codable, CaseIterable {
+  /// X [M, K], Y = X Wᵀ: the layout of layers.
+  case first
+  /// X [K, M], Y = W X.
+  case last
+}
+
+extension KroneckerPattern {
+  /// The method for a factor on the device in use, and what each is expected to take.
+  ///
+  /// Throws where the device is a GPU that cannot be described.
+  public func choice(
+    rows: Int, dtype: DType, layout: FactorLayout = .first
+  ) throws -> FactorChoice {
+    guard Device.default == .gpu else { return choiceOnCPU(rows: rows, dtype: dtype, layout) }
+    let model = FactorModel(try GPU.current.get(), allowsTF32: allowsTF32)
+    guard layout == .last else {
+      return FactorStep.factor(self).choice(rows: rows, dtype: dtype, model: model)
+    }
+    let size = dtype.size
+    var predictions = [
+      FactorMethod.composed: model.composed(shape, rows: rows, elementSize: size)
+    ]
+    var obstacles = [FactorMethod.kernel: "batch last needs none: strided products copy nothing"]
+    do {
+      _ = try StridedProducts.named(dtype: dtype, allowsTF32: allowsTF32)
+      predictions[.strided] = model.strided(shape, rows: rows, elementSize: size)
+    } catch {
+      obstacles[.strided] = error.description
+    }
+    return FactorChoice(
+      method: predictions[.strided] == nil ? .composed : .strided, predictions: predictions,
+      obstacles: obstacles)
+  }
+
+  /// Compiles, on all processors, what the kernel takes for patterns on the GPU in use.
+  public static func prepare(_ patterns: [KroneckerPattern], rows: Int, dtype: DType) {
+    guard Device.default == .gpu, let library = try? KernelLibrary.current.get() else { return }
+    library.prepare(
+      patterns.flatMap {
+        KroneckerKernels.variants($0.shape, rows: rows, dtype: dtype, gpu: library.gpu)
+      })
+  }
+
+  private func choiceOnCPU(rows: Int, dtype: DType, _ layout: FactorLayout) -> FactorChoice {
+    let model = CPUModel()
+    let (weights, numbers) = (Double(nonZeros), Double(inputs + outputs))
+    var predictions = [
+      FactorMethod.composed: model.composed(
+        multiplyAdds: Double(rows) * weights, bytes: 4 * Double(rows) * numbers * 2)
+    ]
+    var obstacles = [FactorMethod.strided: "strided products are for GPUs"]
+    if dtype == .float32, layout == .first {
+      predictions[.kernel] = model.kernels(units: rows, multiplyAdds: weights, numbers: numbers)
+    } else {
+      obstacles[.kernel] = "the CPU's kernel is for float32, batch first"
+    }
+    let best = predictions.min { $0.value < $1.value }
+    return FactorChoice(
+      method: best?.key ?? .composed, predictions: predictions, obstacles: obstacles)
+  }
+
+  /// X [M, a·c·d] (or [a·c·d, M] batch last), w [a, b, c, d] → Y [M, a·b·d] ([a·b·d, M]) by a method.
+  ///
+  /// A method that this machine does not have for it gives a failed array.
+  public func product(
+    _ x: MLXArray, _ w: MLXArray, by method: FactorMethod, layout: FactorLayout = .first
+  ) -> MLXArray {
+    switch (layout, method) {
+    case (.last, .composed):
+      return matmul(
+        w.transposed(0, 3, 1, 2), x.reshaped([a, c, d, x.dim(1)]).transposed(0, 2, 1, 3)
+      ).transposed(0, 2, 1, 3).reshaped([outputs, x.dim(1)])
+    case (.last, .strided):
+      do {
+        return try StridedProducts.named(dtype: x.dtype, allowsTF32: allowsTF32)
+          .productBatchLast(x, w, shape)
+      } catch {
+        return MLXArray(failure: MLXError(error.description))
+      }
+    case (.first, .kernel) where Device.default == .cpu:
+      let chain = FactorChain(widths: [inputs, outputs], factors: [blockFactor])
+      return chain.product(x, [w], outputs: outputs, bias: nil)
+        ?? MLXArray(failure: MLXError("[\(self)] expected rows, got \(x.shape)."))
+    case (.last, .kernel):
+      return MLXArray(failure: MLXError("[\(self)] expected batch first, got batch last."))
+    case (.first, _):
+      return FactorStep.factor(self).product(method, x, [w])
+    }
+  }
+
+  /// The same product by `einsum`: what is usually written.
+  public func einsumProduct(
+    _ x: MLXArray, _ w: MLXArray, layout: FactorLayout = .first
+  ) -> MLXArray {
+    switch layout {
+    case .first:
+      einsum("mikl,ijkl->mijl", x.reshaped([x.dim(0), a, c, d]), w)
+        .reshaped([x.dim(0), outputs])
+    case .last:
+      einsum("iklm,ijkl->ijlm", x.reshaped([a, c, d, x.dim(1)]), w)
+        .reshaped([outputs, x.dim(1)])
+    }
+  }
+
+  /// The least seconds that the product needs at measured rates: its bytes moved once, or its
+  /// arithmetic.
+  public func limit(
+    rows: Int, dtype: DType, bytesPerSecond: Double, operationsPerSecond: Double
+  ) -> Double {
+    let numbers = Double(rows) * Double(inputs + outputs) + Double(nonZeros)
+    return max(
+      numbers * Double(dtype.size) / bytesPerSecond,
+      2 * Double(rows) * Double(nonZeros) / operationsPerSecond)
+  }
+}

@@ -1,0 +1,68 @@
+import Kernels
+import MLX
+import TestSupport
+import Testing
+
+@testable import Operators
+
+@Suite struct FactorMethodTests {
+  private let pattern = KroneckerPattern(2, 3, 5, 4)
+  private let w = MLXRandom.normal([2, 3, 5, 4], key: MLXRandom.key(1))
+  private let x = MLXRandom.normal([7, 40], key: MLXRandom.key(2))
+
+  @Test func everyMethodAndLayoutIsTheProductWithTheMatrix() throws {
+    let tolerance = Tolerance.relative(Device.default == .gpu ? 1e-2 : 1e-5)
+    let expected = matmul(x, pattern.matrix(w).transposed())
+    let choice = try pattern.choice(rows: 7, dtype: .float32)
+    for method in choice.predictions.keys {
+      try expectClose(pattern.product(x, w, by: method), expected, tolerance)
+    }
+    let last = try pattern.choice(rows: 7, dtype: .float32, layout: .last)
+    for method in last.predictions.keys {
+      try expectClose(
+        pattern.product(x.transposed(), w, by: method, layout: .last), expected.transposed(),
+        tolerance)
+    }
+    try expectClose(pattern.einsumProduct(x, w), expected, tolerance)
+    try expectClose(
+      pattern.einsumProduct(x.transposed(), w, layout: .last), expected.transposed(), tolerance)
+    #expect(choice.predictions[choice.method] == choice.predictions.values.min())
+    #expect(Set(choice.predictions.keys).union(choice.obstacles.keys).count == 3)
+  }
+
+  @Test func methodsThatAreNotThereFail() {
+    #expect(pattern.product(x, w, by: .kernel, layout: .last).failure != nil)
+    if Device.default == .cpu {
+      #expect(pattern.product(x, w, by: .strided).failure != nil)
+      #expect(pattern.product(x.transposed(), w, by: .strided, layout: .last).failure != nil)
+    }
+  }
+
+  /// The steps of a chain, composed, are its definition: what the GPU's methods are held against.
+  @Test(arguments: [
+    "btt:rank=2", "monarch:blocks=3", "ks:2x3x3x2+1x6x12x1", "btt:rank=1,norm=true",
+  ])
+  func stepsComposedAreTheDefinition(_ text: String) throws {
+    let structure = try OperatorSpec(parsing: text).makeOperator(inputs: 12, outputs: 6)
+    let chain = try #require(structure as? any ChainOperator)
+    let parameters = structure.initialize(key: MLXRandom.key(8))
+    let rows = MLXRandom.normal([9, 12], key: MLXRandom.key(9))
+    var y = paddedColumns(rows, to: chain.steps[0].inputs)
+    var weights = chain.chainWeights(parameters)[...]
+    for step in chain.steps {
+      y = step.product(.composed, y, Array(weights.prefix(step.count)))
+      weights = weights.dropFirst(step.count)
+    }
+    #expect(weights.isEmpty)
+    try expectClose(y[0..., 0..<6], structure.apply(rows, parameters), .relative(1e-5))
+  }
+
+  @Test func anEpilogueIsWhatItsKernelsWrite() throws {
+    let y = MLXArray([-1.0, 0.5]).reshaped(1, 2)
+    let epilogue = FactorEpilogue(
+      bias: MLXArray([1.0, 2.0]), activation: .silu, gate: MLXArray([2.0, 3.0]).reshaped(1, 2),
+      residual: MLXArray([0.25, 0.5]).reshaped(1, 2))
+    let silu = 2.5 / (1 + 0.0820849986)
+    expectClose(try epilogue(y).asArray(Double.self), [0.25, silu * 3 + 0.5], .relative(1e-5))
+  }
+}
