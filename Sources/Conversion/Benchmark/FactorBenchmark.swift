@@ -2,6 +2,7 @@ import Foundation
 import Kernels
 import MLX
 import Operators
+import Reports
 
 /// Kronecker-sparse factors by every method of this machine, beside the usual ways and the dense
 /// product, in one run: predicted and measured.

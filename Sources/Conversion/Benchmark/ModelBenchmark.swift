@@ -4,6 +4,7 @@ import MLX
 import MLXNN
 import Models
 import Operators
+import Reports
 import OrderedCollections
 
 /// A measurement of a whole model beside copies of it with structures in the place of dense layers:
