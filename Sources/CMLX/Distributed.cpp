@@ -1,3 +1,5 @@
+#include <mutex>
+
 #include "Bridge.h"
 
 using namespace cmlx;
@@ -16,6 +18,9 @@ bool cmlx_distributed_available(const char* backend) {
 
 char* cmlx_distributed_init(CMLXGroup* out, bool strict, const char* backend) {
   return attempt([&] {
+    // MPI ends a process that initialises it twice; MLX remembers that it did, but not thread by thread.
+    static std::mutex once;
+    std::lock_guard lock(once);
     *out = new CMLXGroupBox{mx::distributed::init(strict, backend ? backend : "any")};
   });
 }
