@@ -26,8 +26,10 @@ enum Tool {
   private static let program = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
     .deletingLastPathComponent().appending(path: "tessera")
 
-  /// Runs the command, under a launcher if one is given; with `interruptAt`, sends SIGINT once its
-  /// errors have that text. `watch` is called with the process's id until it is done.
+  /// Runs the command, under a launcher if one is given.
+  ///
+  /// With `interruptAt` it sends SIGINT once the errors have that text; `watch` is called with the
+  /// process's id until it is done.
   static func run(
     _ arguments: [String], under launcher: [String] = [], interruptAt mark: String? = nil,
     limit: Duration = .seconds(60), watch: (pid_t) throws -> Void = { _ in }
