@@ -55,7 +55,8 @@ extension KroneckerPattern {
     ]
     var obstacles = [FactorMethod.strided: "strided products are for GPUs"]
     if dtype == .float32, layout == .first {
-      predictions[.kernel] = model.kernels(units: rows, multiplyAdds: weights, numbers: numbers)
+      predictions[.kernel] = model.kernels(
+        units: rows, multiplyAdds: weights, numbers: numbers, parameters: weights)
     } else {
       obstacles[.kernel] = "the CPU's kernel is for float32, batch first"
     }
