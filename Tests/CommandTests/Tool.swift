@@ -26,16 +26,21 @@ enum Tool {
   private static let program = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
     .deletingLastPathComponent().appending(path: "tessera")
 
-  /// Runs the command; with `interruptAt`, sends SIGINT once its errors have that text.
+  /// Runs the command, under a launcher if one is given.
+  ///
+  /// With `interruptAt` it sends SIGINT once the errors have that text; `watch` is called with the
+  /// process's id until it is done.
   static func run(
-    _ arguments: [String], interruptAt mark: String? = nil, limit: Duration = .seconds(60)
+    _ arguments: [String], under launcher: [String] = [], interruptAt mark: String? = nil,
+    limit: Duration = .seconds(60), watch: (pid_t) throws -> Void = { _ in }
   ) throws -> Result {
     try withTemporaryFolder { folder in
       let files = ["output", "errors"].map { folder.appending(path: $0) }
       for file in files { try Data().write(to: file) }
       let process = Process()
-      process.executableURL = program
-      process.arguments = arguments
+      process.executableURL = launcher.first.map { URL(filePath: $0) } ?? program
+      process.arguments =
+        launcher.dropFirst() + (launcher.isEmpty ? [] : [program.path]) + arguments
       process.standardInput = FileHandle.nullDevice
       process.standardOutput = try FileHandle(forWritingTo: files[0])
       process.standardError = try FileHandle(forWritingTo: files[1])
@@ -61,7 +66,8 @@ enum Tool {
           kill(process.processIdentifier, SIGKILL)
           Issue.record("\(arguments.first ?? "") took longer than \(limit)")
         }
-        Thread.sleep(forTimeInterval: 0.005)
+        try watch(process.processIdentifier)
+        Thread.sleep(forTimeInterval: 0.002)
       }
       return Result(
         status: process.terminationStatus, wasKilled: process.terminationReason != .exit,

@@ -54,6 +54,8 @@ import Testing
         evaluation: {every: 5, examples: 64}
         processes: {shard_optimizer: true}
         compile: false
+        length: 32
+        augmentation: {crop: 4, flip: true, mixup: 0.8, cutmix: 1, random: {operations: 2}}
         """, folder: folder)
     #expect(recipe.structures.map(\.spec) == [.blockTensorTrain(rank: 2), .dense])
     #expect(recipe.rules.initialization == .family && recipe.rules.rates == .uniform)
@@ -66,7 +68,10 @@ import Testing
     #expect(recipe.distillation?.teacher.path == "/data/recipes/big")
     #expect(recipe.checkpointInterval == 10 && recipe.checkpointsKept == 3)
     #expect(recipe.evaluationInterval == 5 && recipe.evaluationExamples == 64)
-    #expect(recipe.shardsOptimizer && !recipe.compiles)
+    #expect(recipe.shardsOptimizer && !recipe.compiles && recipe.length == 32)
+    let augmentation = recipe.augmentation
+    #expect(augmentation.cropPadding == 4 && augmentation.flips && augmentation.mixup == 0.8)
+    #expect(augmentation.cutmix == 1 && augmentation.randAugment?.operations == 2)
   }
 
   @Test(arguments: [
@@ -79,6 +84,7 @@ import Testing
     ("schedule: {kind: linear}", "constant or cosine or wsd", "got \"linear\""),
     ("schedule: {warm_up: 200}", "from 0 to 100", "`schedule.warm_up`, got 200"),
     ("schedule: {decay: 5}", "no key", "kind: wsd"),
+    ("augmentation: {mixup: -1}", "of 0.0 or more", "`augmentation.mixup`"),
     ("precision: f16", "f32 or bf16", "`precision`"),
     ("average: 1", "between 0.0 and 1.0", "`average`, got 1"),
     ("clip: 0", "above 0.0", "`clip`"),

@@ -19,7 +19,9 @@ import Testing
     "llama": "structures: [{layers: '*.mlp.*', to: 'btt:rank=2,norm=true'}]\nguided_steps: 3",
   ]
 
-  /// 20 steps at once, and 10 and 10 with an end between: the same bits. Fewer for slower models.
+  /// 20 steps at once, and 10 and 10 with an end between: the same bits.
+  ///
+  /// Fewer steps for slower models.
   @Test(arguments: keys.keys.sorted())
   func aResumedRunIsTheSameRun(_ name: String) throws {
     try withTemporaryFolder { folder in

@@ -298,6 +298,31 @@ import Testing
     #expect(error.description.contains("/tmp/none"))
   }
 
+  @Test func preparedSetsAreOpened() throws {
+    try withTemporaryFolder { folder in
+      _ = try Sets.tokens(folder.appending(path: "text"))
+      _ = try Sets.images(folder.appending(path: "images"))
+      func model(_ vocabulary: Int) -> String {
+        "{type: gpt2, vocab_size: \(vocabulary), n_positions: 8, n_embd: 16, n_layer: 1, n_head: 2}"
+      }
+      func recipe(_ vocabulary: Int, _ keys: String) throws -> Recipe {
+        var recipe = try Small.recipe(model(vocabulary), keys, steps: 3, in: folder)
+        recipe.data = folder.appending(path: "text")
+        return recipe
+      }
+      let result = try Trainer(recipe: recipe(97, "length: 5")).run()
+      #expect(result.validationLoss != nil && result.cost.unitsPerExample == 5)
+      let error = try #require(throws: TrainingError.self) {
+        _ = try Trainer(recipe: recipe(96, ""))
+      }
+      #expect(error.description.contains("96 tokens") && error.description.contains("97"))
+      let images = try TrainingData.open(
+        folder.appending(path: "images"), length: 1, seed: 0)
+      #expect(images.train.count == 11 && images.validation?.count == 4)
+      #expect(images.targetCount == 3)
+    }
+  }
+
   /// By hand: MLP 64·16 + 16·16 + 16·3; GPT-2 of one layer: 12 D² a token, V·D for the words, and
   /// 2 T² D for attention.
   @Test func costsAreCounted() throws {

@@ -61,6 +61,21 @@ struct Objective {
     ]
   }
 
+  /// Throws a sentence where data have more tokens or classes than the model.
+  func check(targetCount: Int) throws {
+    let (own, name) =
+      switch model {
+      case let model as any LanguageModel: (model.vocabularySize, "tokens")
+      case let model as any ImageClassifier: (model.classCount, "classes")
+      default: (targetCount, "targets")
+      }
+    guard targetCount <= own else {
+      throw TrainingError(
+        "[data] expected at most the \(own) \(name) of the model, got \(targetCount); make the model "
+          + "larger.")
+    }
+  }
+
   /// Throws a sentence where a batch is not what the model takes.
   func check(_ batch: Batch) throws {
     if let failure = batch.inputs.failure ?? batch.targets.failure { throw failure }

@@ -45,8 +45,6 @@ public final class Trainer {
   ) throws {
     self.recipe = recipe
     self.group = group
-    let data = try data ?? TrainingData.open(recipe.data, seed: recipe.seed)
-    self.data = data
     let shares = group.size * recipe.accumulation
     guard recipe.batch % shares == 0 else {
       throw TrainingError(
@@ -55,9 +53,17 @@ public final class Trainer {
     }
     let prepared = try recipe.makeModel()
     (model, source, guide) = (prepared.module, prepared.checkpoint, prepared.guide)
+    let longest = (prepared.module as? any LanguageModel)?.maximumLength ?? 1
+    let data =
+      try data
+      ?? TrainingData.open(
+        recipe.data, length: recipe.length ?? longest, augmentation: recipe.augmentation,
+        seed: recipe.seed)
+    self.data = data
     objective = Objective(
       model: model, dtype: recipe.precision.dtype, labelSmoothing: Float(recipe.labelSmoothing),
       teacher: try recipe.distillation.map { try Trainer.teacher($0, recipe, of: prepared.module) })
+    if let count = data.targetCount { try objective.check(targetCount: count) }
     try objective.check(
       try data.train.batch(step: 0, size: recipe.batch, part: 0, of: shares))
     let example = try data.train.examples(0..<1)

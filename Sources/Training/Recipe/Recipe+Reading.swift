@@ -43,6 +43,8 @@ extension Recipe {
     rules = TrainingRules(root.section("rules"))
     guidedSteps = root.integer("guided_steps", in: 0...Int(Int32.max), default: 0)
     data = path(root, "data")
+    if root.value("length") != nil { length = root.integer("length") }
+    augmentation = ImageAugmentation(root.section("augmentation"))
     output = path(root, "output")
     batch = root.integer("batch")
     accumulation = root.integer("accumulation", default: 1)

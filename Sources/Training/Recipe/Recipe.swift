@@ -92,6 +92,10 @@ public struct Recipe: Sendable {
   public var guidedSteps = 0
   /// The prepared data.
   public var data: URL
+  /// Tokens of an example; `nil` for as many as the model takes.
+  public var length: Int?
+  /// What becomes of images on their way into a batch.
+  public var augmentation = ImageAugmentation.none
   /// Examples of one step, over all processes.
   public var batch: Int
   /// How many parts a process's share of a batch is computed in, one after the other.
