@@ -6,6 +6,7 @@ struct Bench: ParsableCommand {
     abstract: "Measure structures against dense layers on this machine.",
     subcommands: [
       BenchLayer.self, BenchFactors.self, BenchModel.self, BenchProduct.self, BenchFit.self,
+      BenchGaussNewton.self,
     ])
 }
 

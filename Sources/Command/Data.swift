@@ -6,7 +6,7 @@ struct DataCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "data",
     abstract: "Prepare real data for training: memory-mapped, checked, split honestly.",
-    subcommands: [DataText.self, DataVerify.self])
+    subcommands: [DataText.self, DataImages.self, DataVerify.self])
 }
 
 /// Where a prepared set goes.
@@ -96,6 +96,60 @@ struct DataText: ParsableCommand {
     var isFolder: ObjCBool = false
     let exists = FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder)
     return .tokenizer(exists && isFolder.boolValue ? url.appending(path: "tokenizer.json") : url)
+  }
+}
+
+extension ImagePreparation.Source: ExpressibleByArgument {}
+
+struct DataImages: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "images",
+    abstract: "Draw fonts, or decode pictures, into images of one size with classes.")
+
+  @Argument(help: "Folders of fonts; a folder of CIFAR's binary version; a folder of classes.")
+  var sources: [String]
+
+  @Option(help: "What the sources are: fonts, cifar or folders.")
+  var from: ImagePreparation.Source
+
+  @Option(help: ArgumentHelp("Sides of the images in pixels.", valueName: "pixels"))
+  var size = 32
+
+  @Option(
+    help: ArgumentHelp(
+      "Share for validation, where the source has no such part.", valueName: "share"))
+  var validation = 0.1
+
+  @OptionGroup var options: PreparationOptions
+
+  func validate() throws {
+    guard (8...512).contains(size) else {
+      throw ValidationError("expected --size of 8 to 512, got \(size).")
+    }
+    guard validation > 0, validation <= 0.5 else {
+      throw ValidationError("expected --validation above 0 and to 0.5, got \(validation).")
+    }
+  }
+
+  func run() throws {
+    let preparation = ImagePreparation(
+      sources: sources.map { URL(filePath: $0) }, kind: from, size: size, validation: validation)
+    try options.run {
+      try preparation.write(to: $0, progress: $1)
+    } text: { report in
+      let shape = report.shape.map(String.init).joined(separator: "x")
+      var lines = [
+        "\(report.classes) classes, images of \(shape), \(report.skipped) sources skipped",
+        "train: \(report.train) images",
+        "validation: \(report.validation) images",
+      ]
+      if let faces = report.facts["faces"], let groups = report.facts["groups"] {
+        for index in faces.indices {
+          lines[index + 1] += ", \(Int(faces[index])) faces in \(Int(groups[index])) groups"
+        }
+      }
+      return lines.joined(separator: "\n")
+    }
   }
 }
 

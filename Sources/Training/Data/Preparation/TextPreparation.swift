@@ -13,7 +13,8 @@ public struct TextPreparation: Hashable, Sendable {
   public enum Vocabulary: Hashable, Sendable {
     /// A Hugging Face `tokenizer.json`.
     case tokenizer(URL)
-    /// A byte-level BPE of so many tokens, trained on the training part.
+    /// A byte-level BPE of so many tokens, trained on the training part; where that is longer than
+    /// 50 million characters, on every second, third, … of its documents.
     case trained(size: Int)
   }
 
@@ -114,6 +115,7 @@ public struct TextPreparation: Hashable, Sendable {
       "sources": .array(sources.map { .string($0.absoluteURL.path(percentEncoded: false)) }),
       "tokenizer": .string(tokenizer), "vocabulary": .integer(size),
       "validation": .double(validation), "paragraph": 40, "shortest": 200, "longest": 262_144,
+      "sample": 50_000_000,
     ])
   }
 }

@@ -58,7 +58,15 @@ extension TextPreparation {
     TAG = re.compile(r"<[a-zA-Z/!?][^>]*>")
     SPACE = re.compile(r"\s+")
 
+    MAIN = re.compile(r"<main\b|<\w+\b[^>]*\brole=.main.", re.I)
+    SIDE = re.compile(r"<div\b[^>]*\bclass=.(sphinxsidebar|related|navfooter)\b", re.I)
+
     def from_html(text):
+        # Where the page says which part of it is the text, the rest is navigation.
+        begin = MAIN.search(text)
+        if begin:
+            end = SIDE.search(text, begin.end())
+            text = text[begin.start():end.start() if end else len(text)]
         out = []
         for index, piece in enumerate(PRE.split(DROPPED.sub(" ", text))):
             if index % 2 == 0:
@@ -168,10 +176,13 @@ extension TextPreparation {
         except Exception as error:
             fail(f"cannot read the tokenizer {settings['tokenizer']}: {error}")
     else:
+        # Merges do not change with more text than this: every so many documents are enough.
+        stride = max(1, counts["train"]["characters"] // settings["sample"])
         def training_texts():
             for index, document in enumerate(stored("train")):
                 progress("collect words", index, counts["train"]["documents"])
-                yield document
+                if index % stride == 0:
+                    yield document
             progress("merge pairs", 0, 1, f"{settings['vocabulary']} tokens")
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
