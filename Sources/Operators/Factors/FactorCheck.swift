@@ -43,6 +43,9 @@ struct FactorCheck: Sendable, CustomStringConvertible {
     ) {
       for method in [FactorMethod.kernel, .strided] {
         if method == .kernel, dtype == .float32 { continue }
+        if method == .kernel, case .pair(let pair) = step, PairPlan.named(pair.shape) == nil {
+          continue
+        }
         if method == .strided, case .factor(let pattern) = step, pattern.d > 1 { continue }
         cases.append(
           FactorCheck(
