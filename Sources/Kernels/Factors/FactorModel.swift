@@ -18,8 +18,9 @@ public struct FactorModel: Sendable {
   static let launch = 3e-6
   /// How much longer than a copy's a batch of skinny products takes for its bytes.
   static let productBytes = 1.2
-  /// The share of a copy's rate that MLX's permutations reach.
-  static let permutationShare = 0.4
+  /// The share of a copy's rate that MLX's permutations reach where 28 bytes or more stay together; in
+  /// proportion less where fewer do.
+  static let permutation = (share: 0.75, bytes: 28.0)
   /// The share of the rate of plain multiply-adds that exact float32 reaches.
   static let exactShare = 0.75
 
@@ -48,10 +49,12 @@ public struct FactorModel: Sendable {
         arithmetic(multiplyAdds, elementSize))
   }
 
-  /// Seconds of MLX's copies of so many numbers into another order.
-  private func permutation(_ numbers: Double, _ elementSize: Int) -> Double {
-    2 * numbers * Double(elementSize) / (FactorModel.permutationShare * gpu.copyRate)
-      + FactorModel.launch
+  /// Seconds of MLX's copy of so many numbers into another order, `run` of which stay together.
+  private func permutation(_ numbers: Double, run: Int, _ elementSize: Int) -> Double {
+    let (share, bytes) = FactorModel.permutation
+    let together = max(3, Double(run * elementSize))
+    return 2 * numbers * Double(elementSize)
+      / (share * min(1, together / bytes) * gpu.copyRate) + FactorModel.launch
   }
 
   // MARK: - Pairs
@@ -75,7 +78,8 @@ public struct FactorModel: Sendable {
   public func composed(_ s: PairShape, rows: Int, elementSize: Int) -> Double {
     let (x, z, y, _) = numbers(s, rows: rows)
     return strided(s, rows: rows, elementSize: elementSize)
-      + permutation(x, elementSize) + permutation(z, elementSize) + permutation(y, elementSize)
+      + permutation(x, run: s.m0, elementSize) + permutation(z, run: s.rank, elementSize)
+      + permutation(y, run: s.n1, elementSize)
   }
 
   // MARK: - Factors
@@ -91,8 +95,8 @@ public struct FactorModel: Sendable {
   public func composed(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
     let m = Double(rows)
     return strided(s, rows: rows, elementSize: elementSize)
-      + permutation(m * Double(s.inputs), elementSize)
-      + permutation(m * Double(s.outputs), elementSize)
+      + permutation(m * Double(s.inputs), run: s.d > 1 ? 1 : s.c, elementSize)
+      + permutation(m * Double(s.outputs), run: s.d > 1 ? 1 : s.b, elementSize)
   }
 
   /// Seconds of a factor by its kernel, `nil` where it has none.

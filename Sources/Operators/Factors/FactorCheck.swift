@@ -43,6 +43,9 @@ struct FactorCheck: Sendable, CustomStringConvertible {
     ) {
       for method in [FactorMethod.kernel, .strided] {
         if method == .kernel, dtype == .float32 { continue }
+        if method == .kernel, case .pair(let pair) = step, PairPlan.named(pair.shape) == nil {
+          continue
+        }
         if method == .strided, case .factor(let pattern) = step, pattern.d > 1 { continue }
         cases.append(
           FactorCheck(
@@ -136,8 +139,15 @@ struct FactorCheck: Sendable, CustomStringConvertible {
     let ours = try results(primals, cotangent, method)
     let again = try results(primals, cotangent, method)
     let plain = try results(primals, cotangent, .composed)
+    // Recorded as one graph a kernel gives the same bits; what is composed around strided products is
+    // fused then, and rounds elsewhere.
     let recorded = compile { [product($0, method)] }(primals)[0]
-    let isRecorded = try arrayEqual(recorded, ours[0]).item(Bool.self)
+    let difference = abs(recorded.asType(.float32) - ours[0].asType(.float32)).max()
+    let largest = abs(ours[0].asType(.float32)).max()
+    let isRecorded =
+      try method == .kernel
+      ? arrayEqual(recorded, ours[0]).item(Bool.self)
+      : difference.item(Float.self) <= 4 * Float(dtype.unitRoundoff) * largest.item(Float.self)
     return try Device.withDefaultDevice(.cpu) {
       let exact = try results(
         primals.map { $0.asType(.float64) }, cotangent.asType(.float64), .composed)
