@@ -11,24 +11,27 @@ import vl_convert
 NAMES = {"ours": "Tessera", "Triton pair": "Triton kernels around torch.bmm", "torch.compile": "torch.compile",
          "PyTorch": "PyTorch", "2:4 cuSPARSELt": "2:4 (cuSPARSELt)"}
 
+SHAPES = ["8192×8192×8192", "16384×4096×4096", "4096×2048×5632"]
+
 
 def main(source, target):
     with open(source) as file:
         rows = json.load(file)["rows"]
     values = []
     for row in rows:
-        if row["rank"] not in (16, 24, 32) or row["shape"] not in ([8192, 8192, 8192], [16384, 4096, 4096], [4096, 2048, 5632]):
+        shape = "×".join(map(str, row["shape"]))
+        if row["rank"] not in (16, 24, 32) or shape not in SHAPES:
             continue
         for key, name in NAMES.items():
             time = row["times"].get(key, {})
             if "ratio" in time:
-                values.append({"shape": "×".join(map(str, row["shape"])), "rank": f"rank {row['rank']}", "path": name,
+                values.append({"shape": shape, "rank": f"rank {row['rank']}", "path": name,
                                "ratio": round(time["ratio"], 3)})
     specification = {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "background": "white",
         "data": {"values": values},
-        "facet": {"row": {"field": "shape", "title": "rows × inputs × outputs", "sort": None}},
+        "facet": {"row": {"field": "shape", "title": "rows × inputs × outputs", "sort": SHAPES}},
         "spec": {
             "width": 620, "height": 120,
             "layer": [

@@ -40,19 +40,27 @@ def decode_kernel(planes, basis, y, N, G: tl.constexpr, L: tl.constexpr, R: tl.c
 class TritonPair:
     """Whole tiles only: M a multiple of 8, K and N of 512."""
 
-    def __init__(self, M, K, N, rank):
+    def __init__(self, M, K, N, rank, planes=torch.bfloat16):
         self.M, self.K, self.N, self.rank = M, K, N, rank
         self.padded = max(16, triton.next_power_of_2(rank))
-        self.planes = torch.empty(rank, M // 4, K // 4, device="cuda", dtype=torch.bfloat16)
+        self.planes = torch.empty(rank, M // 4, K // 4, device="cuda", dtype=planes)
 
-    def encode(self, x, encoder):
-        g, l = self.M // 4, self.K // 4
-        encode_kernel[(g // 2, l // 128)](x, encoder, self.planes, self.K, 2, 128, self.rank, self.padded, g, l, num_warps=4)
+    def encode(self, x, basis, planes):
+        g, l = self.M // 4, x.shape[1] // 4
+        encode_kernel[(g // 2, l // 128)](x, basis, planes, x.shape[1], 2, 128, self.rank, self.padded, g, l, num_warps=4)
 
-    def decode(self, products, decoder, y):
-        g, l = self.M // 4, self.N // 4
-        decode_kernel[(g // 2, l // 128)](products, decoder, y, self.N, 2, 128, self.rank, self.padded, g, l, num_warps=4)
+    def decode(self, planes, basis, y):
+        g, l = self.M // 4, y.shape[1] // 4
+        decode_kernel[(g // 2, l // 128)](planes, basis, y, y.shape[1], 2, 128, self.rank, self.padded, g, l, num_warps=4)
 
     def forward(self, x, encoder, weight_t, decoder, y):
-        self.encode(x, encoder)
+        self.encode(x, encoder, self.planes)
         self.decode(torch.bmm(self.planes, weight_t), decoder, y)
+
+    def backward(self, dy, x, encoder, weight, decoder, dx, dw):
+        """As the kernels of the library do it: the planes of x are computed again."""
+        outputs = torch.empty(self.rank, self.M // 4, self.N // 4, device="cuda", dtype=dy.dtype)
+        self.encode(dy, decoder, outputs)
+        self.decode(torch.bmm(outputs, weight), encoder, dx)
+        self.encode(x, encoder, self.planes)
+        torch.bmm(outputs.transpose(1, 2), self.planes, out=dw)

@@ -32,7 +32,7 @@ public struct ModelBenchmark: Codable, Sendable {
     public var throughput: Double
     /// The first model's median over this one's: above 1 is faster.
     public var ratio: Double
-    /// Multiply-adds of all linear layers over the first model's, a row.
+    /// Multiply-adds of the stack's linear layers over the first model's, a row.
     public var multiplyAdds: Double
     /// Bytes of the parameters.
     public var parameterBytes: Int
@@ -158,8 +158,7 @@ private struct Variant {
       }
       let chosen = dense.filter { path in
         patterns.isEmpty
-          ? path.split(separator: ".").contains { Int($0) != nil }
-          : patterns.contains { $0.matches(path) }
+          ? Variant.isOfTheStack(path) : patterns.contains { $0.matches(path) }
       }
       try model.replaceLayers(chosen.map { (key: $0, value: spec) }, key: MLXRandom.key(2))
     }
@@ -169,7 +168,8 @@ private struct Variant {
     try model.shareEncoders()
     let inspection = Inspection(model)
     structuredLayers = inspection.layers.count { $0.spec != "dense" }
-    multiplyAdds = inspection.layers.reduce(0) { $0 + $1.multiplyAdds }
+    multiplyAdds = inspection.layers.filter { Variant.isOfTheStack($0.path) }
+      .reduce(0) { $0 + $1.multiplyAdds }
     parameterBytes = model.parameters().values.reduce(0) { $0 + $1.nbytes }
     let (input, pass, units) = try ModelWorkload.make(
       for: model, batch: batch, tokens: tokens, dtype: dtype)
@@ -177,6 +177,11 @@ private struct Variant {
     self.units = units
     let recorded = compile { [pass($0[0])] }
     job = { recorded([input]) }
+  }
+
+  /// Whether a path has a number: the layers before and after the stack have none.
+  private static func isOfTheStack(_ path: String) -> Bool {
+    path.split(separator: ".").contains { Int($0) != nil }
   }
 
   /// The most bytes in use in a pass, as if the other models were not there.

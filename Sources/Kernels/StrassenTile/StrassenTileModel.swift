@@ -30,7 +30,7 @@ public struct StrassenTileModel: Sendable {
   /// How much longer cuBLAS takes where rows do not begin at multiples of 16 bytes.
   static let unalignedProduct = 5.2
   /// How often such a matrix is as good as copied on top, encoded or decoded.
-  static let unalignedCoding = 5.0
+  static let unalignedCoding = 1.5
 
   private var copyRate: Double { gpu.busBandwidth * StrassenTileModel.copyShare }
 
