@@ -6,6 +6,7 @@ import Models
 import Operators
 import Reports
 import OrderedCollections
+import Reports
 
 /// A measurement of a whole model beside copies of it with structures in the place of dense layers:
 /// one pass forward, recorded by `compile`, all in one run.

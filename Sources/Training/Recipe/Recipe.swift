@@ -7,7 +7,7 @@ import Operators
 /// What a training run does, from the model to the last checkpoint.
 ///
 /// A recipe is a YAML file, which ``init(contentsOf:)`` reads and checks whole; paths in it are
-/// relative to its folder. The article <doc:TrainingAModel> shows all its keys.
+/// relative to its folder. The article on training shows all its keys.
 public struct Recipe: Sendable {
   /// Where the model comes from.
   public enum Start: Hashable, Sendable {
