@@ -4,7 +4,6 @@ import MLX
 import MLXNN
 import Models
 import Operators
-import Reports
 import OrderedCollections
 import Reports
 
