@@ -36,10 +36,10 @@ import Testing
   }
 
   /// A type without kernels on a CPU, where the composed operations share.
-  private let x = MLXRandom.normal([5, 3, 18], key: MLXRandom.key(9)).asType(.bfloat16)
+  private let x = MLXRandom.normal([5, 3, 18], key: MLXRandom.key(9)).asType(.float64)
 
   private func projections(
-    _ specs: [String], sharing: Bool, dtype: DType = .bfloat16
+    _ specs: [String], sharing: Bool, dtype: DType = .float64
   ) throws -> Projections {
     let model = try Projections(specs)
     try model.apply { $0.asType(dtype) }
