@@ -92,11 +92,27 @@ public struct FactorModel: Sendable {
   }
 
   /// Seconds of a factor composed of MLX operations.
+  ///
+  /// What the permutations cost in reads and writes of x and y is fitted to the 45 patterns with d > 1
+  /// of benchmarks/factors-swift-h200.json.
   public func composed(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
     let m = Double(rows)
-    return strided(s, rows: rows, elementSize: elementSize)
-      + permutation(m * Double(s.inputs), run: s.d > 1 ? 1 : s.c, elementSize)
-      + permutation(m * Double(s.outputs), run: s.d > 1 ? 1 : s.b, elementSize)
+    let product = strided(s, rows: rows, elementSize: elementSize)
+    let (x, y) = (m * Double(s.inputs), m * Double(s.outputs))
+    guard s.d > 1 else {
+      return product + permutation(x, run: s.c, elementSize)
+        + permutation(y, run: s.b, elementSize)
+    }
+    let d = Double(s.d)
+    let cost = s.a == 1 ? (4 + 80 / d) * (x + y) : min(28, 1.75 * d) * x + 5 * y
+    return product + cost * Double(elementSize) / gpu.copyRate
+  }
+
+  /// Seconds of a factor as a dense product, the matrix formed first.
+  public func matrix(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
+    dense(rows: rows, inputs: s.inputs, outputs: s.outputs, elementSize: elementSize)
+      + 4 * Double(s.inputs) * Double(s.outputs) * Double(elementSize) / gpu.copyRate
+      + 3 * FactorModel.launch
   }
 
   /// Seconds of a factor by its kernel, `nil` where it has none.
