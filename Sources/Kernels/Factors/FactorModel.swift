@@ -16,6 +16,8 @@ public struct FactorModel: Sendable {
 
   /// Seconds to begin a kernel of MLX's graph.
   static let launch = 3e-6
+  /// Seconds to begin the operations that form a factor's matrix.
+  static let forming = 50e-6
   /// How much longer than a copy's a batch of skinny products takes for its bytes.
   static let productBytes = 1.2
   /// The share of a copy's rate that MLX's permutations reach where 28 bytes or more stay together; in
@@ -112,7 +114,7 @@ public struct FactorModel: Sendable {
   public func matrix(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
     dense(rows: rows, inputs: s.inputs, outputs: s.outputs, elementSize: elementSize)
       + 4 * Double(s.inputs) * Double(s.outputs) * Double(elementSize) / gpu.copyRate
-      + 3 * FactorModel.launch
+      + FactorModel.forming
   }
 
   /// Seconds of a factor by its kernel, `nil` where it has none.
