@@ -27,7 +27,17 @@ import Testing
     try expectClose(
       pattern.einsumProduct(x.transposed(), w, layout: .last), expected.transposed(), tolerance)
     #expect(choice.predictions[choice.method] == choice.predictions.values.min())
-    #expect(Set(choice.predictions.keys).union(choice.obstacles.keys).count == 3)
+    #expect(Set(choice.predictions.keys).union(choice.obstacles.keys).count == 4)
+  }
+
+  /// Many rows are permuted in parts, for MLX's sake: the same product.
+  @Test func aLongBatchIsThatOfItsParts() throws {
+    let wide = KroneckerPattern(1, 2, 1 << 21, 2)
+    let w = MLXRandom.normal([1, 2, 1 << 21, 2], key: MLXRandom.key(4))
+    let x = MLXRandom.normal([3, wide.inputs], key: MLXRandom.key(5))
+    let whole = wide.product(x, count: 3, w)
+    let rows = (0..<3).map { wide.product(x[$0..<($0 + 1)], count: 1, w) }
+    try expectClose(whole, concatenated(rows, axis: 0), .relative(1e-4))
   }
 
   @Test func methodsThatAreNotThereFail() {

@@ -9,7 +9,8 @@ import Reports
 public struct FactorBenchmark: Codable, Sendable {
   /// One way to compute a factor.
   public struct Path: Codable, Sendable {
-    /// `kernel`, `strided`, `composed` (permutations around a batched product), `einsum` or `dense`.
+    /// `kernel`, `strided`, `composed` (permutations around a batched product), `matrix` (a dense product,
+    /// its matrix formed each time), `einsum`, or `dense`, whose matrix is there.
     public var name: String
     /// What was measured.
     public var timing: Timing
@@ -27,8 +28,9 @@ public struct FactorBenchmark: Codable, Sendable {
     public var choice: String, reason: String
     /// The median of the method taken, in milliseconds, and over the limit.
     public var milliseconds: Double, overLimit: Double
-    /// The time of the best rival (composed, einsum, dense) over that of the method taken.
-    public var ratio: Double
+    /// The time of the best rival (composed, einsum, dense) over that of the method taken; `nil` where
+    /// none was measured.
+    public var ratio: Double?
     /// The time of the method taken over that of the fastest one: 1 where the choice is right.
     public var regret: Double
     /// All that was measured.
@@ -173,18 +175,10 @@ public struct FactorBenchmark: Codable, Sendable {
         return false
       }
     }
-    // On a GPU several products are one graph, as in a model: alone a small one would be a measurement
-    // of the host.
-    let group = Device.default == .gpu ? max(1, min(16, 2_000_000_000 / volume)) : 1
-    let groups = jobs.map { item in
-      { try (0..<group).flatMap { _ in try item.job() } }
-    }
-    let timings = try
-      (Device.default == .gpu
-      ? measureQueued(groups, rounds: 3, seconds: 0.008)
-      : measure(groups, repetitions: 3, seconds: 0.05)).map {
-        Timing($0.seconds.map { $0 / Double(group) })
-      }
+    let timings =
+      Device.default == .gpu
+      ? try measureQueued(jobs.map(\.job), rounds: 3, seconds: 0.008)
+      : try measure(jobs.map(\.job), repetitions: 3, seconds: 0.05)
     let paths = zip(jobs, timings).map { job, timing in
       Path(
         name: job.name, timing: timing,
@@ -200,10 +194,11 @@ public struct FactorBenchmark: Codable, Sendable {
       paths.filter { names.contains($0.name) }.map(\.timing.median).min() ?? .infinity
     }
     let taken = median([choice.method.rawValue])
+    let rival = median(["composed", "einsum", "dense"])
     return Row(
       pattern: "\(pattern)", limit: limit, choice: choice.method.rawValue, reason: choice.reason,
       milliseconds: taken, overLimit: taken / limit,
-      ratio: median(["composed", "einsum", "dense"]) / taken,
+      ratio: rival.isFinite ? rival / taken : nil,
       regret: taken / (paths.map(\.timing.median).min() ?? taken), paths: paths, skipped: skipped)
   }
 
@@ -222,7 +217,7 @@ public struct FactorBenchmark: Codable, Sendable {
         row.pattern, decimal(row.limit, places: 4), row.choice,
         decimal(row.milliseconds, places: 4), expected.map { decimal($0, places: 4) } ?? "–",
         decimal(row.overLimit, places: 2), median("composed"), median("einsum"), median("dense"),
-        decimal(row.ratio, places: 2), decimal(row.regret, places: 2),
+        row.ratio.map { decimal($0, places: 2) } ?? "–", decimal(row.regret, places: 2),
       ])
     }
     func quantile(_ values: [Double], _ share: Double) -> String {
@@ -231,7 +226,7 @@ public struct FactorBenchmark: Codable, Sendable {
       return decimal(sorted[min(sorted.count - 1, Int(share * Double(sorted.count)))], places: 2)
     }
     let over = patterns.map(\.overLimit)
-    let ratios = patterns.map(\.ratio)
+    let ratios = patterns.compactMap(\.ratio)
     let predictions = patterns.compactMap { row in
       row.paths.first { $0.name == row.choice }?.predicted.map { $0 / row.milliseconds }
     }

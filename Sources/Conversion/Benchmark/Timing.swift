@@ -48,16 +48,18 @@ public func measure(
 /// Times jobs on a GPU: each as a queue of repetitions, without waiting between them.
 ///
 /// A chip at its power limit remembers what ran before, so each job runs three times as long untimed
-/// before it is
-/// timed for `seconds`, and the order of the jobs is another in each round. The graphs of all
-/// repetitions are built before the clock starts.
+/// before it is timed for `seconds`, and the order of the jobs is another in each round. The graphs of
+/// all repetitions are built before the clock starts, and up to eight short ones are evaluated as one,
+/// as those of a model are: alone each would wait for the host.
 func measureQueued(
   _ jobs: [() throws -> [MLXArray]], rounds: Int = 5, seconds: Double = 0.02
 ) throws -> [Timing] {
   let stream = try Stream.default()
   let clock = ContinuousClock()
-  func time(_ job: () throws -> [MLXArray], _ count: Int) throws -> Double {
-    var graphs = try (0..<count).map { _ in try job() }
+  func time(
+    _ job: () throws -> [MLXArray], _ count: Int, together: Int = 1
+  ) throws -> Double {
+    var graphs = try (0..<count).map { _ in try (0..<together).flatMap { _ in try job() } }
     try stream.synchronize()
     return try clock.measure {
       // A repetition's arrays go back to the allocator when the next begins.
@@ -66,20 +68,26 @@ func measureQueued(
         graphs[index] = []
       }
       try stream.synchronize()
-    } / .seconds(1) / Double(count)
+    } / .seconds(1) / Double(count * together)
   }
+  var groups: [Int] = []
   var counts: [Int] = []
   for job in jobs {
     _ = try time(job, 2)
-    let single = try time(job, 4)
+    let alone = try time(job, 4)
+    groups.append(max(1, min(8, Int(5e-4 / max(alone, 1e-6)))))
+    let single = alone * Double(groups[groups.count - 1])
     counts.append(max(2, min(400, Int(seconds / max(single, 1e-6)))))
   }
   var times = [[Double]](repeating: [], count: jobs.count)
   var generator = SystemRandomNumberGenerator()
   for _ in 0..<rounds {
     for index in jobs.indices.shuffled(using: &generator) {
-      for _ in 0..<3 { _ = try time(jobs[index], counts[index]) }
-      times[index].append(try time(jobs[index], counts[index]))
+      func measured() throws -> Double {
+        try time(jobs[index], counts[index], together: groups[index])
+      }
+      for _ in 0..<3 { _ = try measured() }
+      times[index].append(try measured())
     }
   }
   return times.map(Timing.init)

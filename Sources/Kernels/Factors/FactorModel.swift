@@ -16,6 +16,8 @@ public struct FactorModel: Sendable {
 
   /// Seconds to begin a kernel of MLX's graph.
   static let launch = 3e-6
+  /// Seconds to begin the operations that form a factor's matrix.
+  static let forming = 50e-6
   /// How much longer than a copy's a batch of skinny products takes for its bytes.
   static let productBytes = 1.2
   /// The share of a copy's rate that MLX's permutations reach where 28 bytes or more stay together; in
@@ -92,11 +94,27 @@ public struct FactorModel: Sendable {
   }
 
   /// Seconds of a factor composed of MLX operations.
+  ///
+  /// What the permutations cost in reads and writes of x and y is fitted to the 45 patterns with d > 1
+  /// of benchmarks/factors-swift-h200.json.
   public func composed(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
     let m = Double(rows)
-    return strided(s, rows: rows, elementSize: elementSize)
-      + permutation(m * Double(s.inputs), run: s.d > 1 ? 1 : s.c, elementSize)
-      + permutation(m * Double(s.outputs), run: s.d > 1 ? 1 : s.b, elementSize)
+    let product = strided(s, rows: rows, elementSize: elementSize)
+    let (x, y) = (m * Double(s.inputs), m * Double(s.outputs))
+    guard s.d > 1 else {
+      return product + permutation(x, run: s.c, elementSize)
+        + permutation(y, run: s.b, elementSize)
+    }
+    let d = Double(s.d)
+    let cost = s.a == 1 ? (4 + 80 / d) * (x + y) : min(28, 1.75 * d) * x + 5 * y
+    return product + cost * Double(elementSize) / gpu.copyRate
+  }
+
+  /// Seconds of a factor as a dense product, the matrix formed first.
+  public func matrix(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
+    dense(rows: rows, inputs: s.inputs, outputs: s.outputs, elementSize: elementSize)
+      + 4 * Double(s.inputs) * Double(s.outputs) * Double(elementSize) / gpu.copyRate
+      + FactorModel.forming
   }
 
   /// Seconds of a factor by its kernel, `nil` where it has none.

@@ -11,6 +11,11 @@ public enum FactorMethod: String, Hashable, Sendable, Codable, CaseIterable {
   case strided
   /// Composed MLX operations, the definition: permutations around a batched product.
   case composed
+  /// A dense product with the factor's matrix, formed each time: for small matrices and many rows.
+  case matrix
+
+  /// The most numbers of a matrix that is formed.
+  static let largestMatrix = 1 << 26
 }
 
 /// Whether float32 products may round to TF32: MLX's own switch, on unless told otherwise.
@@ -49,6 +54,9 @@ enum FactorStep: Hashable, Sendable {
     do throws(KernelError) {
       switch (self, method) {
       case (_, .composed): break
+      case (.pair, .matrix): return "a pair's matrix is the layer's dense weight"
+      case (.factor(let pattern), .matrix):
+        return pattern.matrixObstacle
       case (.pair(let pair), .kernel):
         _ = try PairKernels.named(pair.shape, dtype: dtype)
       case (.factor(let pattern), .kernel):
@@ -89,6 +97,10 @@ enum FactorStep: Hashable, Sendable {
       return model.strided(pair.shape, rows: rows, elementSize: size)
     case (.pair(let pair), .composed):
       return model.composed(pair.shape, rows: rows, elementSize: size)
+    case (.pair, .matrix):
+      return .infinity
+    case (.factor(let pattern), .matrix):
+      return model.matrix(pattern.shape, rows: rows, elementSize: size)
     case (.factor(let pattern), .kernel):
       return model.kernel(pattern.shape, rows: rows, elementSize: size) ?? .infinity
     case (.factor(let pattern), .strided):
@@ -112,7 +124,7 @@ enum FactorStep: Hashable, Sendable {
         return epilogue(
           try StridedProducts.named(dtype: x.dtype, allowsTF32: allowsTF32)
             .product(x, weights[0], weights[1], pair.shape))
-      case (.pair(let pair), .composed):
+      case (.pair(let pair), .composed), (.pair(let pair), .matrix):
         return epilogue(pair.whole(x, weights[0].asType(x.dtype), weights[1].asType(x.dtype)))
       case (.factor(let pattern), .kernel):
         return try KroneckerKernels.named(pattern.shape, dtype: x.dtype)
@@ -121,6 +133,8 @@ enum FactorStep: Hashable, Sendable {
         return epilogue(
           try StridedProducts.named(dtype: x.dtype, allowsTF32: allowsTF32)
             .product(x, weights[0], pattern.shape))
+      case (.factor(let pattern), .matrix):
+        return epilogue(matmul(x, pattern.matrix(weights[0].asType(x.dtype)).transposed()))
       case (.factor(let pattern), .composed):
         return epilogue(pattern.product(x, count: x.dim(0), weights[0].asType(x.dtype)))
       }
@@ -195,6 +209,13 @@ extension BlockPair {
 }
 
 extension KroneckerPattern {
+  /// Why its matrix is not formed, if it is not.
+  var matrixObstacle: String? {
+    let numbers = Double(inputs) * Double(outputs)
+    return numbers > Double(FactorMethod.largestMatrix)
+      ? "the matrix has more than \(FactorMethod.largestMatrix) numbers" : nil
+  }
+
   /// The pattern as the kernels take it.
   public var shape: KroneckerShape { KroneckerShape(a, b, c, d) }
 }

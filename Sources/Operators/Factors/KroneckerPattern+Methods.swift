@@ -26,15 +26,19 @@ extension KroneckerPattern {
       FactorMethod.composed: model.composed(shape, rows: rows, elementSize: size)
     ]
     var obstacles = [FactorMethod.kernel: "batch last needs none: strided products copy nothing"]
+    obstacles[.matrix] = matrixObstacle
+    if matrixObstacle == nil {
+      predictions[.matrix] = model.matrix(shape, rows: rows, elementSize: size)
+    }
     do {
       _ = try StridedProducts.named(dtype: dtype, allowsTF32: allowsTF32)
       predictions[.strided] = model.strided(shape, rows: rows, elementSize: size)
     } catch {
       obstacles[.strided] = error.description
     }
+    let best = predictions.min { $0.value < $1.value }
     return FactorChoice(
-      method: predictions[.strided] == nil ? .composed : .strided, predictions: predictions,
-      obstacles: obstacles)
+      method: best?.key ?? .composed, predictions: predictions, obstacles: obstacles)
   }
 
   /// Compiles, on all processors, what the kernel takes for patterns on the GPU in use.
@@ -54,6 +58,12 @@ extension KroneckerPattern {
         multiplyAdds: Double(rows) * weights, bytes: 4 * Double(rows) * numbers * 2)
     ]
     var obstacles = [FactorMethod.strided: "strided products are for GPUs"]
+    obstacles[.matrix] = matrixObstacle
+    if matrixObstacle == nil {
+      predictions[.matrix] =
+        model.dense(rows: rows, inputs: inputs, outputs: outputs)
+        + model.composed(multiplyAdds: 0, bytes: 16 * Double(inputs) * Double(outputs))
+    }
     if dtype == .float32, layout == .first {
       predictions[.kernel] = model.kernels(
         units: rows, multiplyAdds: weights, numbers: numbers, parameters: weights)
@@ -72,6 +82,8 @@ extension KroneckerPattern {
     _ x: MLXArray, _ w: MLXArray, by method: FactorMethod, layout: FactorLayout = .first
   ) -> MLXArray {
     switch (layout, method) {
+    case (.last, .matrix):
+      return matmul(matrix(w), x)
     case (.last, .composed):
       return matmul(
         w.transposed(0, 3, 1, 2), x.reshaped([a, c, d, x.dim(1)]).transposed(0, 2, 1, 3)

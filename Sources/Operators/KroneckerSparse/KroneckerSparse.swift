@@ -102,6 +102,19 @@ extension KroneckerPattern {
 
   /// Rows [M, a·c·d] → [M, a·b·d]: for each i and l a dense product with w[i, ·, ·, l].
   func product(_ rows: MLXArray, count: Int, _ weight: MLXArray) -> MLXArray {
+    // With a = 1 the permutations, and those of the gradient, are plain transpositions of [M·c, d] and
+    // [M·b, d], which MLX on CUDA does not launch from 65536 blocks of 256 bytes on.
+    let most = max(1, (1 << 24) / rows.dtype.size / max(b, c))
+    guard a == 1, d > 1, count > most else { return permuted(rows, count: count, weight) }
+    let starts = Array(stride(from: 0, to: count, by: most))
+    return concatenated(
+      starts.map { start in
+        let end = min(count, start + most)
+        return permuted(rows[start..<end], count: end - start, weight)
+      }, axis: 0)
+  }
+
+  private func permuted(_ rows: MLXArray, count: Int, _ weight: MLXArray) -> MLXArray {
     let gathered = rows.reshaped([count, a, c, d]).transposed(1, 3, 0, 2)
     return matmul(gathered, weight.transposed(0, 3, 2, 1))
       .transposed(2, 0, 3, 1).reshaped([count, outputs])
