@@ -145,6 +145,15 @@ import Testing
     #expect(error.problems.count == 1 && error.description.hasPrefix("[recipe]"), "\(error)")
   }
 
+  @Test func theRepositorysRecipesAreSound() throws {
+    let folder = URL(filePath: #filePath).deletingLastPathComponent()
+      .appending(path: "../../recipes").standardizedFileURL
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+      .filter { $0.hasSuffix(".yaml") }
+    #expect(names.count >= 5)
+    for name in names { _ = try Recipe(contentsOf: folder.appending(path: name)) }
+  }
+
   @Test func ratesFollowTheirCurves() throws {
     func rates(_ schedule: String) throws -> [Float] {
       let recipe = try Recipe(
