@@ -1,4 +1,6 @@
 import MLX
+import Operators
+import OrderedCollections
 import TestSupport
 import Testing
 
@@ -166,6 +168,24 @@ import Testing
     }
     #expect(last < 1e-7)
     try expectClose(matmul(weights[0], weights[1]), matmul(u, v), .relative(1e-3))
+  }
+
+  /// What the singular values of the error say can be reached, all parameters at once reach too.
+  @Test(arguments: ["lowrank:rank=2", "btt:rank=1", "kronecker"])
+  func layersOfAnyStructureAreRefitted(spec: String) throws {
+    let layer = try OperatorSpec(parsing: spec).makeOperator(inputs: 6, outputs: 6)
+    let keys = MLXRandom.split(key: MLXRandom.key(4), into: 3)
+    let (x, truth) = (
+      MLXRandom.normal([50, 6], key: keys[0]), layer.initialize(key: keys[1])
+    )
+    let start = truth.mapValues { $0 + MLXRandom.normal($0.shape, key: keys[2]) * 0.05 }
+    var optimiser = GaussNewton(preconditioner: .none, tolerance: 1e-4)
+    let (fitted, reports) = try optimiser.refit(
+      layer, start, inputs: x, outputs: layer.apply(x, truth), steps: 12)
+    let (first, last) = (try #require(reports.first), try #require(reports.last))
+    #expect(last.loss < 1e-6 * first.lossBefore, "\(reports.map { $0.loss })")
+    #expect(Array(fitted.keys) == Array(layer.shapes.keys))
+    try expectClose(layer.apply(x, fitted), layer.apply(x, truth), .relative(2e-3))
   }
 
   @Test func aFailedArrayIsThrown() {
