@@ -41,6 +41,10 @@ enum Tool {
       process.executableURL = launcher.first.map { URL(filePath: $0) } ?? program
       process.arguments =
         launcher.dropFirst() + (launcher.isEmpty ? [] : [program.path]) + arguments
+      // Where a test has joined MPI, what that left here would make a launcher think it is inside.
+      process.environment = ProcessInfo.processInfo.environment.filter { name, _ in
+        !["OMPI_", "PMIX_", "OPAL_"].contains { name.hasPrefix($0) }
+      }
       process.standardInput = FileHandle.nullDevice
       process.standardOutput = try FileHandle(forWritingTo: files[0])
       process.standardError = try FileHandle(forWritingTo: files[1])
