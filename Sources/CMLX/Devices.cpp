@@ -1,4 +1,5 @@
 #include <dlfcn.h>
+#include <malloc.h>
 #include <sys/sysinfo.h>
 
 #include <sstream>
@@ -77,6 +78,10 @@ uint64_t cmlx_machine_memory(void) {
 size_t cmlx_active_memory(void) { return mx::get_active_memory(); }
 size_t cmlx_peak_memory(void) { return mx::get_peak_memory(); }
 size_t cmlx_cache_memory(void) { return mx::get_cache_memory(); }
+void cmlx_keep_freed(int32_t kept, int32_t largest) {
+  mallopt(M_TRIM_THRESHOLD, kept);
+  mallopt(M_MMAP_THRESHOLD, largest);
+}
 void cmlx_reset_peak_memory(void) { mx::reset_peak_memory(); }
 size_t cmlx_set_memory_limit(size_t bytes) { return mx::set_memory_limit(bytes); }
 size_t cmlx_set_cache_limit(size_t bytes) { return mx::set_cache_limit(bytes); }

@@ -13,6 +13,7 @@ struct TesseraCommand: ParsableCommand {
     ])
 
   static func main() {
+    Memory.keepFreed()
     do {
       var command = try parseAsRoot()
       try command.run()

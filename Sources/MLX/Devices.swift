@@ -124,6 +124,13 @@ public enum Memory {
   @discardableResult
   public static func setLimit(_ bytes: Int) -> Int { cmlx_set_memory_limit(max(0, bytes)) }
 
+  /// Keeps up to 1 GiB of what the CPU's arrays free, for arrays up to 256 MiB.
+  ///
+  /// The C library gives freed arrays back to the system and takes a page fault for every 4 KiB of
+  /// the next one, which costs as much as many products. It is the whole process's setting, for
+  /// programs to make as they begin.
+  public static func keepFreed() { cmlx_keep_freed(1 << 30, 1 << 28) }
+
   /// Gives memory kept for reuse back to the system.
   public static func clearCache() { cmlx_clear_cache() }
 }

@@ -316,6 +316,8 @@ void cmlx_reset_peak_memory(void);
 size_t cmlx_set_memory_limit(size_t bytes);
 size_t cmlx_set_cache_limit(size_t bytes);
 void cmlx_clear_cache(void);
+// How much freed memory the C library keeps, and up to which size an allocation may use it.
+void cmlx_keep_freed(int32_t kept, int32_t largest);
 
 // The shared library that a symbol of this process is taken from, or NULL: how a test sees which
 // BLAS MLX's matmul runs on.
