@@ -59,9 +59,8 @@ public struct ModelBenchmark: Codable, Sendable {
 
   /// Measures a model, another one where given, and the first with each structure, on random data.
   ///
-  /// - Parameters:
-  ///   - layers: the layers to replace; none means all linear layers of the stack, which are those
-  ///     with a number in their path. Their weights are drawn: a pass takes as long as with fitted ones.
+  /// No patterns of layers mean all linear layers of the stack, which are those with a number in their
+  /// path. Weights of structures are drawn: a pass takes as long as with fitted ones.
   ///
   /// Throws a sentence if a pattern matches no dense layer, what loading throws, and
   /// `StrassenTileError` for a structure that the model cannot bear.
