@@ -163,19 +163,6 @@ public final class Converter {
   }
 }
 
-/// Vigna's SplitMix64: enough to shuffle by, and the same everywhere.
-struct SplitMix: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
-}
-
 extension TokenBatches.Batch {
   /// The tokens as `int32` [B, T].
   var array: MLXArray {

@@ -232,7 +232,7 @@ import Testing
         try Data(whole.prefix(count)).write(to: url)
         #expect(throws: SafetensorsError.self) { try loadArrays(url: url) }
       }
-      var generator = SplitMix64(state: 1)
+      var generator = SplitMix(state: 1)
       for _ in 0..<200 {
         var bytes = whole
         for _ in 0..<Int.random(in: 1...3, using: &generator) {
@@ -245,18 +245,5 @@ import Testing
         } catch is SafetensorsError {}
       }
     }
-  }
-}
-
-/// Vigna's SplitMix64: the same numbers on every machine.
-private struct SplitMix64: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
   }
 }

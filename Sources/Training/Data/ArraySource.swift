@@ -43,20 +43,7 @@ public struct ArraySource: BatchSource {
   }
 
   private func permutation(_ pass: Int) -> [Int] {
-    var generator = Generator(state: seed &+ UInt64(pass) &* 0x9E37_79B9_7F4A_7C15)
+    var generator = SplitMix(state: seed &+ UInt64(pass) &* SplitMix.step)
     return (0..<count).shuffled(using: &generator)
-  }
-
-  /// Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014 (SplitMix64).
-  private struct Generator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-      state &+= 0x9E37_79B9_7F4A_7C15
-      var z = state
-      z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-      z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-      return z ^ (z >> 31)
-    }
   }
 }

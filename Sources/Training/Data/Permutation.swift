@@ -1,3 +1,5 @@
+import MLX
+
 /// A pseudo-random order of the numbers below a count, computed number by number.
 ///
 /// A Feistel network of six rounds is a bijection of the pairs of half-words; walking its cycle
@@ -43,23 +45,16 @@ public struct Permutation: Hashable, Sendable {
 /// The words go through SplitMix64's finaliser (Steele, Lea, Flood, "Fast splittable pseudorandom
 /// number generators", 2014) one after the other; as a generator it counts on from there.
 struct CounterRandom: RandomNumberGenerator {
-  private static let step: UInt64 = 0x9E37_79B9_7F4A_7C15
-
   private(set) var value: UInt64
 
   init(_ words: UInt64...) {
-    value = words.reduce(CounterRandom.step) { CounterRandom.mix($0 ^ $1 &+ CounterRandom.step) }
+    value = words.reduce(SplitMix.step) { CounterRandom.mix($0 ^ $1 &+ SplitMix.step) }
   }
 
-  static func mix(_ word: UInt64) -> UInt64 {
-    var z = word &+ step
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
+  static func mix(_ word: UInt64) -> UInt64 { SplitMix.mix(word &+ SplitMix.step) }
 
   mutating func next() -> UInt64 {
-    value &+= CounterRandom.step
+    value &+= SplitMix.step
     return CounterRandom.mix(value)
   }
 
