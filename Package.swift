@@ -56,8 +56,8 @@ let package = Package(
         .linkedLibrary("mlx"),
       ]),
     library("MLX", ["CMLX"]),
-    library("MLXNN", ["MLX", collections]),
-    library("MLXOptimizers", ["MLX", "MLXNN", collections]),
+    library("MLXNN", ["MLX", "Kernels", collections]),
+    library("MLXOptimizers", ["MLX", "MLXNN", "Kernels", collections]),
     // The device code, embedded with C23's #embed: a program carries all of it.
     .target(
       name: "CDeviceCode", path: "Sources/Kernels/Embedded",

@@ -1,3 +1,4 @@
+import Kernels
 import MLX
 
 /// The Gaussian error linear unit x Φ(x), with the exact distribution function Φ.
@@ -8,7 +9,7 @@ import MLX
 /// Source: Hendrycks, Gimpel, "Gaussian error linear units", 2016, section 2.
 public func gelu(_ x: MLXArray) -> MLXArray {
   guard Device.default == .cpu, x.dtype != .float64, x.dtype.isFloatingPoint else {
-    return geluByErrorFunction(x)
+    return TrainingKernels.activated(x, .gelu) ?? geluByErrorFunction(x)
   }
   return RationalGELU.function()([x.asType(.float32)])[0].asType(x.dtype)
 }
@@ -22,6 +23,11 @@ func geluByErrorFunction(_ x: MLXArray) -> MLXArray {
 ///
 /// Source: Hendrycks, Gimpel, "Gaussian error linear units", 2016, section 2.
 public func geluApproximate(_ x: MLXArray) -> MLXArray {
+  TrainingKernels.activated(x, .geluTanh) ?? geluByTanh(x)
+}
+
+/// The definition of ``geluApproximate(_:)``.
+func geluByTanh(_ x: MLXArray) -> MLXArray {
   let inner = (2 / Double.pi).squareRoot() * (x + 0.044715 * x * square(x))
   return 0.5 * x * (1 + tanh(inner))
 }

@@ -1,3 +1,4 @@
+import Kernels
 import MLX
 
 /// A dense linear layer: Y = X Wᵀ + b for X [..., K] → Y [..., N].
@@ -37,6 +38,27 @@ open class Linear: Module, UnaryLayer {
   /// The output [..., N] for an input [..., K].
   open func callAsFunction(_ x: MLXArray) -> MLXArray {
     guard let bias else { return matmul(x, weight.T) }
-    return addMM(bias, x, weight.T)
+    return isSummedByKernel(x, bias) ? product(x, bias) : addMM(bias, x, weight.T)
+  }
+
+  /// Whether a kernel sums the gradient of the bias.
+  private func isSummedByKernel(_ x: MLXArray, _ bias: MLXArray) -> Bool {
+    Device.default == .gpu && x.ndim > 1 && x.dtype == weight.dtype && bias.dtype == x.dtype
+      && x.dtype.kernelElement != nil && x.failure == nil && x.dim(x.ndim - 1) == weight.dim(1)
+  }
+
+  /// The same product with a gradient of the bias that reads the cotangent once.
+  private func product(_ x: MLXArray, _ bias: MLXArray) -> MLXArray {
+    let (inputs, outputs) = (inputDimensions, outputDimensions)
+    let function = CustomFunction { primals in
+      [addMM(primals[2], primals[0], primals[1].T)]
+    } backward: { primals, cotangents, _ in
+      let rows = cotangents[0].reshaped(-1, outputs)
+      return [
+        matmul(cotangents[0], primals[1]), matmul(rows.T, primals[0].reshaped(-1, inputs)),
+        TrainingKernels.columnSum(rows) ?? rows.sum(axis: 0),
+      ]
+    }
+    return function([x, weight, bias])[0]
   }
 }

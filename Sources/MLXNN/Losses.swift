@@ -1,3 +1,4 @@
+import Kernels
 import MLX
 
 /// What becomes of the losses of single examples.
@@ -34,6 +35,9 @@ public func crossEntropy(
   logits: MLXArray, targets: MLXArray, weights: MLXArray? = nil, axis: Int = -1,
   labelSmoothing: Float = 0, reduction: LossReduction = .none
 ) -> MLXArray {
+  if let loss = crossEntropyOfRows(logits, targets, axis: axis, labelSmoothing) {
+    return reduction.reduce(weights.map { loss * $0 } ?? loss)
+  }
   let logits = widened(logits)
   let score =
     targets.ndim == logits.ndim
@@ -43,6 +47,19 @@ public func crossEntropy(
   if labelSmoothing > 0 { loss = loss - logits.mean(axis: axis) * labelSmoothing }
   if let weights { loss = loss * weights }
   return reduction.reduce(loss)
+}
+
+/// The losses [...] by one kernel, where there is one for classes along the last axis.
+private func crossEntropyOfRows(
+  _ logits: MLXArray, _ targets: MLXArray, axis: Int, _ labelSmoothing: Float
+) -> MLXArray? {
+  guard Device.default == .gpu, logits.ndim > 0, axis == -1 || axis == logits.ndim - 1,
+    targets.shape == Array(logits.shape.dropLast()), !targets.dtype.isFloatingPoint
+  else { return nil }
+  return TrainingKernels.crossEntropy(
+    logits.reshaped(-1, logits.dim(logits.ndim - 1)), classes: targets.reshaped(-1),
+    smoothing: labelSmoothing
+  )?.reshaped(targets.shape)
 }
 
 /// The squared differences.

@@ -1,3 +1,4 @@
+import Kernels
 import MLX
 
 /// Layer normalisation over the last axis: (x − mean) / √(variance + eps) · weight + bias.
@@ -25,7 +26,9 @@ open class LayerNorm: Module, UnaryLayer {
 
   /// The normalised vectors.
   open func callAsFunction(_ x: MLXArray) -> MLXArray {
-    MLXFast.layerNorm(x, weight: weight, bias: bias, eps: eps)
+    normalized(x, weight, bias, eps: eps, isCentred: true) {
+      MLXFast.layerNorm($0, weight: $1, bias: $2, eps: self.eps)
+    }
   }
 }
 
@@ -48,6 +51,30 @@ open class RMSNorm: Module, UnaryLayer {
 
   /// The normalised vectors.
   open func callAsFunction(_ x: MLXArray) -> MLXArray {
-    MLXFast.rmsNorm(x, weight: weight, eps: eps)
+    normalized(x, weight, nil, eps: eps, isCentred: false) { x, weight, _ in
+      MLXFast.rmsNorm(x, weight: weight, eps: self.eps)
+    }
   }
+}
+
+/// A norm with the gradient of the kernels where there is one: MLX's own sums the gradients of weight
+/// and bias over the rows in passes that leave most of a GPU idle.
+private func normalized(
+  _ x: MLXArray, _ weight: MLXArray?, _ bias: MLXArray?, eps: Float, isCentred: Bool,
+  _ norm: @escaping (MLXArray, MLXArray?, MLXArray?) -> MLXArray
+) -> MLXArray {
+  guard let weight, bias.map({ $0.dtype == weight.dtype }) ?? true,
+    TrainingKernels.hasNormGradient(x, weight: weight)
+  else { return norm(x, weight, bias) }
+  let function = CustomFunction { primals in
+    [norm(primals[0], primals[1], primals.count > 2 ? primals[2] : nil)]
+  } backward: { primals, cotangents, _ in
+    let gradients = TrainingKernels.normGradient(
+      primals[0], weight: primals[1], cotangent: cotangents[0], eps: eps, isCentred: isCentred)
+    guard let gradients else {
+      throw MLXError("[norm] expected a kernel of the gradient, got none.")
+    }
+    return [gradients.x, gradients.weight] + (primals.count > 2 ? [gradients.bias] : [])
+  }
+  return function([x, weight] + [bias].compactMap(\.self))[0]
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Kernels
 import MLX
 
 /// Adam with decoupled weight decay and bias correction, as PyTorch has it.
@@ -50,5 +51,20 @@ open class AdamW: OptimizerBase {
       context.weightDecay && weightDecay != 0 ? parameter * (1 - rate * weightDecay) : parameter
     let change = (m / context.shared[0]) / (sqrt(v) / context.shared[1] + eps)
     return (decayed - rate * change, [m, v])
+  }
+
+  /// The same in one pass.
+  open override func applyByKernel(
+    gradient: MLXArray, parameter: MLXArray, state: [MLXArray], _ context: Context
+  ) -> Update? {
+    guard Device.default == .gpu, parameter.dtype == .float32 else { return nil }
+    let terms = [context.learningRate, context.shared[0], context.shared[1]]
+    let result = TrainingKernels.adamW(
+      gradient: gradient, parameter: parameter, first: state[0], second: state[1],
+      terms: stacked(terms + [context.scale ?? MLXArray(Float(1))]), betas: betas, eps: eps,
+      decay: context.weightDecay ? weightDecay : 0)
+    return result.map {
+      Update(parameter: $0.parameter, rounded: $0.rounded, state: [$0.first, $0.second])
+    }
   }
 }

@@ -1,3 +1,4 @@
+import Kernels
 import MLX
 import MLXNN
 import OrderedCollections
@@ -9,9 +10,15 @@ import OrderedCollections
 public func clipGradNorm(
   gradients: ModuleParameters, maxNorm: Float
 ) -> (ModuleParameters, MLXArray) {
-  let squares = gradients.values.map { square($0.asType(.float32)).sum() }
-  guard !squares.isEmpty else { return (gradients, MLXArray(Float(0))) }
-  let norm = sqrt(stacked(squares).sum())
+  let norm = sqrt(squaredNorm(gradients.values))
   let factor = minimum(maxNorm / (norm + 1e-6), 1)
   return (gradients.mapValues { ($0 * factor).asType($0.dtype) }, norm)
+}
+
+/// The sum of all squares of arrays, a `float32` scalar.
+public func squaredNorm(_ arrays: some Sequence<MLXArray>) -> MLXArray {
+  let parts = arrays.map {
+    TrainingKernels.squareSums($0) ?? square($0.asType(.float32)).sum().reshaped(1)
+  }
+  return parts.isEmpty ? MLXArray(Float(0)) : concatenated(parts, axis: 0).sum()
 }

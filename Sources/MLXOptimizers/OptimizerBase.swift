@@ -35,6 +35,18 @@ open class OptimizerBase: Optimizer {
     public let weightDecay: Bool
     /// What ``OptimizerBase/sharedTerms(step:)`` gave for this update.
     public let shared: [MLXArray]
+    /// What all gradients are multiplied by, a `float32` scalar.
+    public let scale: MLXArray?
+  }
+
+  /// What one update of one parameter gives.
+  public struct Update {
+    /// The new parameter in `float32`, or in its own type if that is wider.
+    public var parameter: MLXArray
+    /// The new parameter in its own type, if that is known already.
+    public var rounded: MLXArray?
+    /// The new state, in the order of ``OptimizerBase/stateNames``.
+    public var state: [MLXArray]
   }
 
   /// An optimiser without state yet.
@@ -58,6 +70,11 @@ open class OptimizerBase: Optimizer {
   ) -> (parameter: MLXArray, state: [MLXArray]) {
     (parameter - context.learningRate * gradient, state)
   }
+
+  /// The update by one kernel, `nil` where there is none; the gradient is neither widened nor scaled.
+  open func applyByKernel(
+    gradient: MLXArray, parameter: MLXArray, state: [MLXArray], _ context: Context
+  ) -> Update? { nil }
 
   // MARK: - Optimizer
 
@@ -83,6 +100,11 @@ open class OptimizerBase: Optimizer {
   ///
   /// Throws, before anything has changed, if a gradient failed, has no parameter or another shape.
   public func update(model: Module, gradients: ModuleParameters) throws {
+    try update(model: model, gradients: gradients, scale: nil)
+  }
+
+  /// The same with all gradients multiplied by a scalar first.
+  public func update(model: Module, gradients: ModuleParameters, scale: MLXArray?) throws {
     let parameters = model.parameters()
     for (path, gradient) in gradients {
       guard let parameter = parameters[path] else {
@@ -103,15 +125,29 @@ open class OptimizerBase: Optimizer {
       let group = group(path)
       let multiplier = group.learningRateMultiplier
       let current = slot.master ?? parameter
-      let (new, state) = applySingle(
-        gradient: gradient.asType(current.dtype), parameter: current, state: slot.values,
-        Context(
-          learningRate: multiplier == 1 ? rate : rate * multiplier,
-          weightDecay: group.weightDecay, shared: shared))
-      for (array, value) in zip(slot.values, state) { array.update(value) }
-      slot.master?.update(new)
-      parameter.update(new.asType(parameter.dtype))
+      let context = Context(
+        learningRate: multiplier == 1 ? rate : rate * multiplier,
+        weightDecay: group.weightDecay, shared: shared, scale: scale)
+      let new =
+        applyByKernel(
+          gradient: gradient, parameter: current, state: slot.values, context)
+        ?? composed(gradient, current, slot.values, context)
+      for (array, value) in zip(slot.values, new.state) { array.update(value) }
+      slot.master?.update(new.parameter)
+      // A kernel rounds to the gradient's type, which may be narrower than the parameter's.
+      let rounded = new.rounded.flatMap { $0.dtype == parameter.dtype ? $0 : nil }
+      parameter.update(rounded ?? new.parameter.asType(parameter.dtype))
     }
+  }
+
+  private func composed(
+    _ gradient: MLXArray, _ parameter: MLXArray, _ state: [MLXArray], _ context: Context
+  ) -> Update {
+    let wide = gradient.asType(parameter.dtype)
+    let (parameter, state) = applySingle(
+      gradient: context.scale.map { wide * $0 } ?? wide, parameter: parameter, state: state,
+      context)
+    return Update(parameter: parameter, state: state)
   }
 
   /// The count of updates, the learning rate, and the state of each parameter.

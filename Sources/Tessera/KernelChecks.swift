@@ -20,7 +20,9 @@ public struct KernelChecks: Codable, Sendable {
       reason = "no GPU kernels checked: \(error)"
       return
     }
-    gpu = try KernelCheck()
+    var check = try KernelCheck()
+    check.items += try TrainingKernelCheck.items()
+    gpu = check
   }
 
   /// Whether all passed.

@@ -65,6 +65,27 @@ static const char text_TensorCore_cuh[] = {
 static const char text_TileInput_cuh[] = {
 #embed "../DeviceCode/TileInput.cuh"
 , 0};
+static const char text_Training_AdamW_cu[] = {
+#embed "../DeviceCode/Training/AdamW.cu"
+, 0};
+static const char text_Training_ColumnSum_cu[] = {
+#embed "../DeviceCode/Training/ColumnSum.cu"
+, 0};
+static const char text_Training_CrossEntropy_cu[] = {
+#embed "../DeviceCode/Training/CrossEntropy.cu"
+, 0};
+static const char text_Training_Elementwise_cu[] = {
+#embed "../DeviceCode/Training/Elementwise.cu"
+, 0};
+static const char text_Training_NormGradient_cu[] = {
+#embed "../DeviceCode/Training/NormGradient.cu"
+, 0};
+static const char text_Training_SquareSum_cu[] = {
+#embed "../DeviceCode/Training/SquareSum.cu"
+, 0};
+static const char text_Training_Vector_cuh[] = {
+#embed "../DeviceCode/Training/Vector.cuh"
+, 0};
 
 static const struct {
   const char *name, *text;
@@ -90,6 +111,13 @@ static const struct {
   {"StrassenEncode.cu", text_StrassenEncode_cu},
   {"TensorCore.cuh", text_TensorCore_cuh},
   {"TileInput.cuh", text_TileInput_cuh},
+  {"Training/AdamW.cu", text_Training_AdamW_cu},
+  {"Training/ColumnSum.cu", text_Training_ColumnSum_cu},
+  {"Training/CrossEntropy.cu", text_Training_CrossEntropy_cu},
+  {"Training/Elementwise.cu", text_Training_Elementwise_cu},
+  {"Training/NormGradient.cu", text_Training_NormGradient_cu},
+  {"Training/SquareSum.cu", text_Training_SquareSum_cu},
+  {"Training/Vector.cuh", text_Training_Vector_cuh},
 };
 
 size_t tessera_device_file_count(void) { return sizeof files / sizeof *files; }

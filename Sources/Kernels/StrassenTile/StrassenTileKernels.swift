@@ -202,19 +202,28 @@ public struct StrassenTileKernels: Sendable {
           let bias = primals.count > 2 ? primals[2].asType(dtype) : nil
           let before = launchDecode(
             primals[0], basis, bias: bias, .none, rows, columns: outputs)
-          dy = try vjp(
-            { [activation($0[0].asType(.float32)).asType(dtype)] }, primals: [before],
-            cotangents: [dy]
-          ).gradients[0]
+          dy = try gradient(of: activation, before, dy)
         }
         let gradients = [
           launchEncode(dy, basis, rows),
           launchBasisGradient(primals[0], dy, rows).asType(primals[1].dtype),
         ]
         guard primals.count > 2 else { return gradients }
-        return gradients + [sum(dy.asType(.float32), axis: 0).asType(primals[2].dtype)]
+        let sums = TrainingKernels.columnSum(dy) ?? sum(dy.asType(.float32), axis: 0)
+        return gradients + [sums.asType(primals[2].dtype)]
       })
     return function([planes, decoder] + [bias].compactMap(\.self))[0]
+  }
+
+  private func gradient(
+    of activation: KernelActivation, _ x: MLXArray, _ cotangent: MLXArray
+  ) throws -> MLXArray {
+    if let gradient = TrainingKernels.activationGradient(x, cotangent: cotangent, activation) {
+      return gradient
+    }
+    return try vjp(
+      { [activation($0[0].asType(.float32)).asType(dtype)] }, primals: [x], cotangents: [cotangent]
+    ).gradients[0]
   }
 
   /// x [M, K] → activation(y + bias) [M, N], with weight [R, N/4, K/4], encoder and decoder [R, 16].

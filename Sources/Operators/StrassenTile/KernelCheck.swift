@@ -20,6 +20,14 @@ public struct KernelCheck: Codable, Sendable {
     public var worst: Double
     /// Whether it passes.
     public var isPassed: Bool
+
+    /// Notes a comparison.
+    public init(name: String, what: String, worst: Double, isPassed: Bool) {
+      self.name = name
+      self.what = what
+      self.worst = worst
+      self.isPassed = isPassed
+    }
   }
 
   /// A product to check.

@@ -57,16 +57,12 @@ final class ShardedUpdater: Updater {
   func innerState() -> [MLXArray] { parts.innerState() + optimizer.innerState() }
 
   func update(_ model: Module, gradients: ModuleParameters, clip: Float?) throws -> MLXArray {
-    let means = buckets.buckets.map {
-      group.meanPart(buckets.vector($0, of: gradients)).asType(.float32)
+    var means = ModuleParameters()
+    for (index, bucket) in buckets.buckets.enumerated() {
+      means["part.\(index)"] = group.meanPart(buckets.vector(bucket, of: gradients))
     }
-    let (norm, factor) = clipping(
-      group.sum(stacked(means.map { square($0).sum() }).sum()), to: clip)
-    var clipped = ModuleParameters()
-    for (index, mean) in means.enumerated() {
-      clipped["part.\(index)"] = factor.map { mean * $0 } ?? mean
-    }
-    try optimizer.update(model: parts, gradients: clipped)
+    let (norm, factor) = clipping(group.sum(squaredNorm(means.values)), to: clip)
+    try optimizer.update(model: parts, gradients: means, scale: factor)
     try share(with: model)
     return norm
   }

@@ -53,12 +53,8 @@ final class WholeUpdater: Updater {
 
   func update(_ model: Module, gradients: ModuleParameters, clip: Float?) throws -> MLXArray {
     let mean = buckets.mean(gradients, over: group)
-    let squares = stacked(mean.values.map { square($0.asType(.float32)).sum() }).sum()
-    let (norm, factor) = clipping(squares, to: clip)
-    let clipped = factor.map { factor in
-      mean.mapValues { $0.asType(.float32) * factor }
-    }
-    try optimizer.update(model: model, gradients: clipped ?? mean)
+    let (norm, factor) = clipping(squaredNorm(mean.values), to: clip)
+    try optimizer.update(model: model, gradients: mean, scale: factor)
     return norm
   }
 
