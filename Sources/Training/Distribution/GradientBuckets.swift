@@ -10,6 +10,9 @@ import OrderedCollections
 /// while the rest is computed. All parameters of a bucket have one type and one treatment by the
 /// optimiser.
 ///
+/// Every vector ends with a number that is nothing but made of the exchange before it: the graph would
+/// run exchanges that do not depend on each other at once, and in one group NCCL must not.
+///
 /// Source: Li et al., "PyTorch Distributed: experiences on accelerating data parallel training",
 /// 2020, section 3.2.3, and its 25 MB.
 struct GradientBuckets {
@@ -56,15 +59,20 @@ struct GradientBuckets {
     }
   }
 
-  /// The vector of a bucket, [count] and zeros up to a multiple of the divisor.
-  func vector(_ bucket: Bucket, of arrays: ModuleParameters, dtype: DType? = nil) -> MLXArray {
+  /// The vector of a bucket, [count] and zeros, at least one, up to a multiple of the divisor; it
+  /// waits for the result of the exchange before it.
+  func vector(
+    _ bucket: Bucket, of arrays: ModuleParameters, dtype: DType? = nil, after: MLXArray? = nil
+  ) -> MLXArray {
+    let dtype = dtype ?? bucket.dtype
     let flat = bucket.paths.map { path in
       let array = arrays[path] ?? MLXArray(failure: MLXError("[buckets] no array of \(path)."))
-      return (dtype.map { array.asType($0) } ?? array).reshaped(-1)
+      return array.asType(dtype).reshaped(-1)
     }
-    let missing = (divisor - bucket.count % divisor) % divisor
-    let zeros = MLXArray.zeros([missing], dtype: dtype ?? bucket.dtype)
-    return concatenated(missing > 0 ? flat + [zeros] : flat, axis: 0)
+    let missing = divisor - bucket.count % divisor
+    let zeros = MLXArray.zeros([missing], dtype: dtype)
+    let end = after.map { zeros + (ProcessGroup.trace(of: $0)).asType(dtype) } ?? zeros
+    return concatenated(flat + [end], axis: 0)
   }
 
   /// The arrays of a bucket's vector by path.
@@ -81,10 +89,11 @@ struct GradientBuckets {
   func mean(_ gradients: ModuleParameters, over group: ProcessGroup) -> ModuleParameters {
     guard group.size > 1 else { return gradients }
     var result = gradients
+    var previous: MLXArray?
     for bucket in buckets {
-      for (path, array) in arrays(bucket, of: group.mean(vector(bucket, of: gradients))) {
-        result[path] = array
-      }
+      let mean = group.mean(vector(bucket, of: gradients, after: previous))
+      previous = mean
+      for (path, array) in arrays(bucket, of: mean) { result[path] = array }
     }
     return result
   }

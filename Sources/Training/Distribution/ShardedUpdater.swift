@@ -58,23 +58,30 @@ final class ShardedUpdater: Updater {
 
   func update(_ model: Module, gradients: ModuleParameters, clip: Float?) throws -> MLXArray {
     var means = ModuleParameters()
+    var previous: MLXArray?
     for (index, bucket) in buckets.buckets.enumerated() {
-      means["part.\(index)"] = group.meanPart(buckets.vector(bucket, of: gradients))
+      let mean = group.meanPart(buckets.vector(bucket, of: gradients, after: previous))
+      previous = mean
+      means["part.\(index)"] = mean
     }
     let (norm, factor) = clipping(group.sum(squaredNorm(means.values)), to: clip)
     try optimizer.update(model: parts, gradients: means, scale: factor)
-    try share(with: model)
-    return norm
+    let last = try share(with: model, after: norm)
+    return norm + ProcessGroup.trace(of: last)[0].asType(.float32)
   }
 
-  /// Puts the parts of all processes into the model.
-  private func share(with model: Module) throws {
+  /// Puts the parts of all processes into the model, one exchange after the other, and returns the
+  /// last.
+  private func share(with model: Module, after norm: MLXArray) throws -> MLXArray {
     var values = ModuleParameters()
+    var last = norm
     for (bucket, part) in zip(buckets.buckets, parts.part) {
-      let vector = group.gather(part.asType(bucket.dtype))
-      for (path, array) in buckets.arrays(bucket, of: vector) { values[path] = array }
+      last = group.gather(
+        (part + ProcessGroup.trace(of: last).asType(.float32)).asType(bucket.dtype))
+      for (path, array) in buckets.arrays(bucket, of: last) { values[path] = array }
     }
     try model.update(parameters: values, verify: .noUnusedKeys)
+    return last
   }
 
   func wholeState() throws -> OrderedDictionary<String, MLXArray> {

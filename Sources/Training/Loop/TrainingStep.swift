@@ -40,7 +40,8 @@ final class TrainingStep {
     {
       let norm = try updater.update(model, gradients: gradients, clip: clip)
       average?.update(model, updater)
-      return [concatenated([group.mean(stacked([loss, flag])), norm.reshaped(1)], axis: 0)]
+      // All processes have the same norm; with it the exchange comes after those of the gradients.
+      return [group.mean(stacked([loss, flag, norm]))]
     }
     let changing: [any Updatable] =
       [model, updater] + [average].compactMap { $0 as (any Updatable)? }
