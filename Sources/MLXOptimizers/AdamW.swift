@@ -53,18 +53,20 @@ open class AdamW: OptimizerBase {
     return (decayed - rate * change, [m, v])
   }
 
-  /// The same in one pass.
-  open override func applyByKernel(
-    gradient: MLXArray, parameter: MLXArray, state: [MLXArray], _ context: Context
-  ) -> Update? {
-    guard Device.default == .gpu, parameter.dtype == .float32 else { return nil }
-    let terms = [context.learningRate, context.shared[0], context.shared[1]]
-    let result = TrainingKernels.adamW(
-      gradient: gradient, parameter: parameter, first: state[0], second: state[1],
-      terms: stacked(terms + [context.scale ?? MLXArray(Float(1))]), betas: betas, eps: eps,
-      decay: context.weightDecay ? weightDecay : 0)
-    return result.map {
-      Update(parameter: $0.parameter, rounded: $0.rounded, state: [$0.first, $0.second])
+  /// The same in one pass over each parameter.
+  open override func applyByKernels(
+    _ all: [Single], rate: MLXArray, shared: [MLXArray], scale: MLXArray?
+  ) -> [Update]? {
+    guard Device.default == .gpu else { return nil }
+    let items = all.map {
+      TrainingKernels.AdamWItem(
+        gradient: $0.gradient, parameter: $0.parameter, first: $0.state[0], second: $0.state[1],
+        multiplier: $0.group.learningRateMultiplier,
+        decay: $0.group.weightDecay ? weightDecay : 0)
     }
+    return TrainingKernels.adamW(
+      items, terms: stacked([rate] + shared + [scale ?? MLXArray(Float(1))]), betas: betas,
+      eps: eps
+    )?.map { Update(parameter: $0.parameter, rounded: $0.rounded, state: [$0.first, $0.second]) }
   }
 }

@@ -17,8 +17,9 @@ public func clipGradNorm(
 
 /// The sum of all squares of arrays, a `float32` scalar.
 public func squaredNorm(_ arrays: some Sequence<MLXArray>) -> MLXArray {
-  let parts = arrays.map {
-    TrainingKernels.squareSums($0) ?? square($0.asType(.float32)).sum().reshaped(1)
-  }
+  let arrays = Array(arrays)
+  let parts =
+    TrainingKernels.squareSums(arrays)
+    ?? arrays.map { square($0.asType(.float32)).sum().reshaped(1) }
   return parts.isEmpty ? MLXArray(Float(0)) : concatenated(parts, axis: 0).sum()
 }

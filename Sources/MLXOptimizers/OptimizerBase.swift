@@ -35,8 +35,6 @@ open class OptimizerBase: Optimizer {
     public let weightDecay: Bool
     /// What ``OptimizerBase/sharedTerms(step:)`` gave for this update.
     public let shared: [MLXArray]
-    /// What all gradients are multiplied by, a `float32` scalar.
-    public let scale: MLXArray?
   }
 
   /// What one update of one parameter gives.
@@ -71,10 +69,25 @@ open class OptimizerBase: Optimizer {
     (parameter - context.learningRate * gradient, state)
   }
 
-  /// The update by one kernel, `nil` where there is none; the gradient is neither widened nor scaled.
-  open func applyByKernel(
-    gradient: MLXArray, parameter: MLXArray, state: [MLXArray], _ context: Context
-  ) -> Update? { nil }
+  /// One parameter of an update, its gradient as it came.
+  public struct Single {
+    /// The gradient of the parameter's shape, of any type.
+    public let gradient: MLXArray
+    /// The parameter, or its master copy.
+    public let parameter: MLXArray
+    /// Its state, in the order of ``OptimizerBase/stateNames``.
+    public let state: [MLXArray]
+    /// How it is treated.
+    public let group: ParameterGroup
+  }
+
+  /// The updates of all parameters by kernels that treat several at once, `nil` where there are none.
+  ///
+  /// `rate` is the learning rate, `shared` what ``sharedTerms(step:)`` gave, and all gradients are to
+  /// be multiplied by `scale`, if any.
+  open func applyByKernels(
+    _ all: [Single], rate: MLXArray, shared: [MLXArray], scale: MLXArray?
+  ) -> [Update]? { nil }
 
   // MARK: - Optimizer
 
@@ -118,20 +131,22 @@ open class OptimizerBase: Optimizer {
     }
     step.update(step + 1)
     let shared = sharedTerms(step: step.asType(.float32))
+    var targets: [(parameter: MLXArray, slot: Slot)] = []
+    var all: [Single] = []
     for (path, gradient) in gradients {
       guard let parameter = parameters[path] else { continue }
       let slot = slots[path] ?? slot(for: parameter)
       slots[path] = slot
-      let group = group(path)
-      let multiplier = group.learningRateMultiplier
-      let current = slot.master ?? parameter
-      let context = Context(
-        learningRate: multiplier == 1 ? rate : rate * multiplier,
-        weightDecay: group.weightDecay, shared: shared, scale: scale)
-      let new =
-        applyByKernel(
-          gradient: gradient, parameter: current, state: slot.values, context)
-        ?? composed(gradient, current, slot.values, context)
+      targets.append((parameter, slot))
+      all.append(
+        Single(
+          gradient: gradient, parameter: slot.master ?? parameter, state: slot.values,
+          group: group(path)))
+    }
+    let updates =
+      applyByKernels(all, rate: rate, shared: shared, scale: scale)
+      ?? all.map { composed($0, shared: shared, scale: scale) }
+    for ((parameter, slot), new) in zip(targets, updates) {
       for (array, value) in zip(slot.values, new.state) { array.update(value) }
       slot.master?.update(new.parameter)
       // A kernel rounds to the gradient's type, which may be narrower than the parameter's.
@@ -140,13 +155,14 @@ open class OptimizerBase: Optimizer {
     }
   }
 
-  private func composed(
-    _ gradient: MLXArray, _ parameter: MLXArray, _ state: [MLXArray], _ context: Context
-  ) -> Update {
-    let wide = gradient.asType(parameter.dtype)
+  private func composed(_ one: Single, shared: [MLXArray], scale: MLXArray?) -> Update {
+    let wide = one.gradient.asType(one.parameter.dtype)
+    let multiplier = one.group.learningRateMultiplier
     let (parameter, state) = applySingle(
-      gradient: context.scale.map { wide * $0 } ?? wide, parameter: parameter, state: state,
-      context)
+      gradient: scale.map { wide * $0 } ?? wide, parameter: one.parameter, state: one.state,
+      Context(
+        learningRate: multiplier == 1 ? rate : rate * multiplier,
+        weightDecay: one.group.weightDecay, shared: shared))
     return Update(parameter: parameter, state: state)
   }
 

@@ -122,7 +122,7 @@ enum TrainingKernelCheck {
       cases.append(
         Case(
           name: "squares of \(count)", inputs: [draw([count])], differentiable: 0,
-          fast: { [squaredNorm([$0[0]])] },
+          fast: { [squaredNorm([$0[0], MLXArray(Float(0)), $0[0] * 0])] },
           plain: { [square($0[0].asType($0[0].dtype.size < 4 ? .float32 : $0[0].dtype)).sum()] }))
     }
     return cases
@@ -132,17 +132,24 @@ enum TrainingKernelCheck {
   private static func adamW(_ arguments: [MLXArray], byKernel: Bool) -> [MLXArray] {
     let terms = [1e-2, 0.1, 0.2, 0.7]
     guard !byKernel else {
-      let result = TrainingKernels.adamW(
+      // The one that is looked at among others, shorter ones, of the same launch.
+      let item = TrainingKernels.AdamWItem(
         gradient: arguments[0], parameter: arguments[1], first: arguments[2],
-        second: arguments[3], terms: MLXArray(terms.map { Float($0) }, [4]), betas: (0.9, 0.99),
-        eps: 1e-8, decay: 0.1)
-      return result.map { [$0.parameter, $0.first, $0.second] } ?? []
+        second: arguments[3], multiplier: 2, decay: 0.1)
+      let single = TrainingKernels.AdamWItem(
+        gradient: MLXArray.ones([1], dtype: arguments[0].dtype), parameter: MLXArray.ones([1]),
+        first: MLXArray.ones([1]), second: MLXArray.ones([1]), multiplier: 1, decay: 0)
+      let results = TrainingKernels.adamW(
+        [single, single, item, single, single, single, single, single, single],
+        terms: MLXArray(terms.map { Float($0) }, [4]), betas: (0.9, 0.99), eps: 1e-8)
+      return results.map { [$0[2].parameter, $0[2].first, $0[2].second] } ?? []
     }
     let gradient = arguments[0].asType(arguments[1].dtype) * terms[3]
     let first = 0.9 * arguments[2] + 0.1 * gradient
     let second = 0.99 * arguments[3] + 0.01 * square(gradient)
     let change = (first / terms[1]) / (sqrt(second) / terms[2] + 1e-8)
-    return [arguments[1] * (1 - terms[0] * 0.1) - terms[0] * change, first, second]
+    let rate = 2 * terms[0]
+    return [arguments[1] * (1 - rate * 0.1) - rate * change, first, second]
   }
 
   private static func run(_ item: Case, _ dtype: DType) throws -> [KernelCheck.Item] {

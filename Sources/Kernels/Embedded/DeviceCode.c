@@ -77,6 +77,9 @@ static const char text_Training_CrossEntropy_cu[] = {
 static const char text_Training_Elementwise_cu[] = {
 #embed "../DeviceCode/Training/Elementwise.cu"
 , 0};
+static const char text_Training_List_cuh[] = {
+#embed "../DeviceCode/Training/List.cuh"
+, 0};
 static const char text_Training_NormGradient_cu[] = {
 #embed "../DeviceCode/Training/NormGradient.cu"
 , 0};
@@ -115,6 +118,7 @@ static const struct {
   {"Training/ColumnSum.cu", text_Training_ColumnSum_cu},
   {"Training/CrossEntropy.cu", text_Training_CrossEntropy_cu},
   {"Training/Elementwise.cu", text_Training_Elementwise_cu},
+  {"Training/List.cuh", text_Training_List_cuh},
   {"Training/NormGradient.cu", text_Training_NormGradient_cu},
   {"Training/SquareSum.cu", text_Training_SquareSum_cu},
   {"Training/Vector.cuh", text_Training_Vector_cuh},

@@ -45,7 +45,8 @@ public enum TrainingKernels {
       (
         "Elementwise", "activation", activations.map { ["ACTIVATION": $0, "GRADIENT": 1] }
       ),
-      ("AdamW", "adamw", [[:]]), ("SquareSum", "square_sum", [[:]]),
+      ("AdamW", "adamw", (1...arraysOfLaunch).map { ["COUNT": $0] }),
+      ("SquareSum", "square_sum", (1...arraysOfLaunch).map { ["COUNT": $0] }),
     ]
     return named.flatMap { item in
       item.options.map { variant(item.file, item.role, element, $0) }
@@ -81,14 +82,39 @@ public enum TrainingKernels {
       grid: .init((columns + 31) / 32), block: .init(256))[0]
   }
 
-  /// Parts of the sum of the squares of x, `float32` [blocks].
-  public static func squareSums(_ x: MLXArray) -> MLXArray? {
-    guard isCountable(x), let kernel = kernel("SquareSum", "square_sum", x.dtype), let library
-    else { return nil }
-    let blocks = max(1, min((x.size + 16383) / 16384, 2 * library.gpu.multiprocessors))
-    return kernel(
-      [x], outputs: [.init([blocks], .float32)], scalars: [.int(x.size)], grid: .init(blocks),
-      block: .init(256))[0]
+  /// The most arrays that one launch treats.
+  private static let arraysOfLaunch = 8
+
+  /// Arrays by type and in their order, as many together as one launch treats.
+  private static func launches(_ arrays: [MLXArray]) -> [[Int]] {
+    Dictionary(grouping: arrays.indices, by: { arrays[$0].dtype }).values
+      .sorted { $0[0] < $1[0] }
+      .flatMap { indices in
+        stride(from: 0, to: indices.count, by: arraysOfLaunch).map {
+          Array(indices[$0..<Swift.min($0 + arraysOfLaunch, indices.count)])
+        }
+      }
+  }
+
+  /// Parts of the sum of the squares of arrays, `float32` [blocks] each.
+  public static func squareSums(_ arrays: [MLXArray]) -> [MLXArray]? {
+    guard let library, arrays.allSatisfy(isCountable) else { return nil }
+    var parts: [MLXArray] = []
+    for indices in launches(arrays) {
+      let group = indices.map { arrays[$0] }
+      guard
+        let kernel = kernel("SquareSum", "square_sum", group[0].dtype, ["COUNT": group.count])
+      else { return nil }
+      let blocks = group.map {
+        max(1, min(($0.size + 16383) / 16384, 2 * library.gpu.multiprocessors))
+      }
+      let total = blocks.reduce(0, +)
+      parts += kernel(
+        group, outputs: [.init([total], .float32)],
+        scalars: group.map { .int($0.size) } + blocks.map { .int($0) }, grid: .init(total),
+        block: .init(256))
+    }
+    return parts
   }
 
   // MARK: - Norms
@@ -201,7 +227,32 @@ public enum TrainingKernels {
 
   // MARK: - The optimiser
 
-  /// What one update of AdamW gives.
+  /// One parameter of an update of AdamW: all but the gradient are `float32`.
+  public struct AdamWItem {
+    /// The gradient, of any type, the parameter and its moments, all of one shape.
+    public var gradient: MLXArray, parameter: MLXArray, first: MLXArray, second: MLXArray
+    /// What the rate is multiplied by, and the weight decay.
+    public var multiplier: Float, decay: Float
+
+    /// Describes a parameter.
+    public init(
+      gradient: MLXArray, parameter: MLXArray, first: MLXArray, second: MLXArray,
+      multiplier: Float, decay: Float
+    ) {
+      (self.gradient, self.parameter) = (gradient, parameter)
+      (self.first, self.second) = (first, second)
+      (self.multiplier, self.decay) = (multiplier, decay)
+    }
+
+    fileprivate var isFit: Bool {
+      TrainingKernels.isCountable(gradient)
+        && [parameter, first, second].allSatisfy {
+          $0.dtype == .float32 && $0.shape == gradient.shape
+        }
+    }
+  }
+
+  /// What one update of AdamW gives for a parameter.
   public struct AdamWResult {
     /// The parameter and its moments, `float32`.
     public var parameter: MLXArray, first: MLXArray, second: MLXArray
@@ -209,28 +260,46 @@ public enum TrainingKernels {
     public var rounded: MLXArray
   }
 
-  /// One update of AdamW of a `float32` parameter by a gradient of any type; `terms` holds, `float32`
-  /// [4], the rate, 1 − β₁ᵗ, √(1 − β₂ᵗ) and what the gradient is multiplied by.
+  /// One update of AdamW of several parameters; `terms` holds, `float32` [4], the rate, 1 − β₁ᵗ,
+  /// √(1 − β₂ᵗ) and what the gradients are multiplied by.
   ///
   /// Source: Loshchilov, Hutter, "Decoupled weight decay regularization", 2019, algorithm 2.
   public static func adamW(
-    gradient: MLXArray, parameter: MLXArray, first: MLXArray, second: MLXArray, terms: MLXArray,
-    betas: (Float, Float), eps: Float, decay: Float
-  ) -> AdamWResult? {
-    guard isCountable(gradient),
-      [parameter, first, second].allSatisfy({ $0.dtype == .float32 && $0.shape == gradient.shape }),
-      let kernel = kernel("AdamW", "adamw", gradient.dtype)
-    else { return nil }
-    let wide = CUDAKernel.Output(gradient.shape, .float32)
-    let isRounded = gradient.dtype != .float32
-    let results = kernel(
-      [gradient, parameter, first, second, terms],
-      outputs: [wide, wide, wide] + (isRounded ? [.init(gradient.shape, gradient.dtype)] : []),
-      scalars: [
-        .int(gradient.size), .float(betas.0), .float(betas.1), .float(eps), .float(decay),
-      ], grid: .init((gradient.size + 2047) / 2048), block: .init(256))
-    return AdamWResult(
-      parameter: results[0], first: results[1], second: results[2],
-      rounded: results[isRounded ? 3 : 0])
+    _ items: [AdamWItem], terms: MLXArray, betas: (Float, Float), eps: Float
+  ) -> [AdamWResult]? {
+    guard items.allSatisfy(\.isFit) else { return nil }
+    var results: [AdamWResult?] = items.map { _ in nil }
+    for indices in launches(items.map(\.gradient)) {
+      let group = indices.map { items[$0] }
+      guard
+        let updated = launch(group, terms: terms, betas: betas, eps: eps)
+      else { return nil }
+      for (index, result) in zip(indices, updated) { results[index] = result }
+    }
+    return results.compactMap(\.self)
+  }
+
+  private static func launch(
+    _ group: [AdamWItem], terms: MLXArray, betas: (Float, Float), eps: Float
+  ) -> [AdamWResult]? {
+    let (count, dtype) = (group.count, group[0].gradient.dtype)
+    guard let kernel = kernel("AdamW", "adamw", dtype, ["COUNT": count]) else { return nil }
+    let shapes = group.map(\.gradient.shape)
+    let wide = shapes.map { CUDAKernel.Output($0, .float32) }
+    let rounded = dtype == .float32 ? [] : shapes.map { CUDAKernel.Output($0, dtype) }
+    let scalars: [CUDAKernel.Scalar] =
+      group.map { .int($0.gradient.size) } + group.map { .float($0.multiplier) }
+      + group.map { .float($0.decay) } + [.float(betas.0), .float(betas.1), .float(eps)]
+    let out = kernel(
+      group.map(\.gradient) + group.map(\.parameter) + group.map(\.first)
+        + group.map(\.second) + [terms],
+      outputs: wide + wide + wide + rounded, scalars: scalars,
+      grid: .init(group.reduce(0) { $0 + ($1.gradient.size + 2047) / 2048 }),
+      block: .init(256))
+    return group.indices.map {
+      AdamWResult(
+        parameter: out[$0], first: out[count + $0], second: out[2 * count + $0],
+        rounded: out[(rounded.isEmpty ? 0 : 3 * count) + $0])
+    }
   }
 }
