@@ -141,9 +141,14 @@ char* cmlx_array_read(CMLXArray array, void* bytes, size_t count) {
     if (count != value(array).nbytes()) {
       throw std::invalid_argument("[read] the buffer does not have the array's size");
     }
-    auto rows = mx::contiguous(value(array));
+    auto rows = value(array);
     check_memory({rows});
+    // Waits for this array alone: an operation on it would come after all that is under way.
     rows.eval();
+    if (!rows.flags().row_contiguous) {
+      rows = mx::contiguous(rows);
+      rows.eval();
+    }
     if (count > 0) std::memcpy(bytes, rows.data<char>(), count);
   });
 }
@@ -161,7 +166,13 @@ char* cmlx_eval(const CMLXArray* arrays, size_t count) {
   return attempt([&] {
     auto outputs = values(arrays, count);
     check_memory(outputs);
-    mx::eval(outputs);
+    std::vector<mx::array> fresh;
+    for (auto& output : outputs) {
+      if (output.status() == mx::array::Status::unscheduled) fresh.push_back(output);
+    }
+    if (!fresh.empty()) mx::eval(fresh);
+    // mx::eval would wait for what was started after them, too.
+    for (auto& output : outputs) output.eval();
   });
 }
 

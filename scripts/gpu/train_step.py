@@ -1,6 +1,10 @@
 """A training step of GPT-2 124M in bf16: `tessera train` beside PyTorch, compiled and eager.
 
     python3 scripts/gpu/train_step.py --tessera "bash .gpu/run tessera" > train_step.json
+    python3 scripts/gpu/train_step.py --tessera "bash .gpu/run tessera" --wide > train_step_wide.json
+
+With --wide: six layers of width 2048, dense, Strassen-Tile and Block Tensor-Train in all linear layers of the
+stack, beside PyTorch's dense model.
 
 Both have 16 x 1024 random tokens a step, AdamW in float32, clipping at 1, and the same sizes. PyTorch
 computes in bf16 under autocast with float32 weights, its usual mode; tessera's weights are bf16 with
@@ -92,7 +96,7 @@ def pytorch(sizes, batch, steps, compiles, device):
     return statistics.median(times), min(times), max(times)
 
 
-def tessera(command, sizes, batch, steps, processes, precision):
+def tessera(command, sizes, batch, steps, processes, precision, structure=None):
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         random = numpy.random.default_rng(0)
@@ -117,6 +121,7 @@ optimizer: {{rate: 3e-4, betas: [0.9, 0.95], decay: 0.01}}
 rules: {{initialization: family, rates: uniform, zero_last: false}}
 clip: 1
 """
+            + (f"""structures:\n  - {{layers: "transformer.h.*", to: "{structure}"}}\n""" if structure else "")
         )
         jobs = []
         for rank in range(processes):
@@ -152,6 +157,8 @@ def main():
     parser.add_argument("--tessera", required=True, help="the command, with what starts it")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--processes", type=int, nargs="*", default=[1], help="numbers of GPUs")
+    parser.add_argument("--wide", action="store_true", help="structures at width 2048")
+    parser.add_argument("--no-pytorch", action="store_true", help="without PyTorch's rows")
     parser.add_argument("--tiny", action="store_true", help="small sizes, to try the script on a CPU")
     arguments = parser.parse_args()
     sizes = {"vocabulary": 50304, "tokens": 1024, "width": 768, "layers": 12, "heads": 12}
@@ -159,6 +166,10 @@ def main():
     if arguments.tiny:
         sizes = {"vocabulary": 64, "tokens": 16, "width": 32, "layers": 1, "heads": 2}
         batch = 2
+    structures = [None]
+    if arguments.wide:
+        sizes |= {"vocabulary": 16384, "width": 2048, "layers": 6, "heads": 16}
+        structures += ["stl:rank=16", "stl:rank=24", "btt:rank=1", "btt:rank=2", "monarch:blocks=16"]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rows = []
 
@@ -168,17 +179,18 @@ def main():
         print(json.dumps(row), file=sys.stderr, flush=True)
 
     for count in arguments.processes:
-        times, result = tessera(
-            arguments.tessera, sizes, batch, arguments.steps, count, precision
-        )
-        add(
-            f"tessera, {count} process{'es' if count > 1 else ''}",
-            times,
-            processes=count,
-            utilization=result.get("utilization"),
-            machine=result["machine"],
-        )
-    for name, compiles in [("pytorch compiled", True), ("pytorch eager", False)]:
+        for structure in structures:
+            times, result = tessera(
+                arguments.tessera, sizes, batch, arguments.steps, count, precision, structure
+            )
+            add(
+                f"tessera {structure or 'dense'}, {count} process{'es' if count > 1 else ''}",
+                times,
+                processes=count,
+                utilization=result.get("utilization"),
+                machine=result["machine"],
+            )
+    for name, compiles in [] if arguments.no_pytorch else [("pytorch compiled", True), ("pytorch eager", False)]:
         add(name, pytorch(sizes, batch, arguments.steps, compiles, device), torch=torch.__version__)
     print(json.dumps({"sizes": sizes, "batch": batch, "precision": precision, "rows": rows}, indent=1))
 
