@@ -248,7 +248,16 @@ extension StudyAnalysis {
     }
     measure = root.choice("measure", default: .loss)
     if let section = root.section("optimum") {
-      optimum = Optimum(axis: axis(section, "axis"), across: axis(section, "across"))
+      var optimum = Optimum(
+        axis: axis(section, "axis"), across: axis(section, "across"), series: [])
+      let names = section.value("series")?.array ?? []
+      optimum.series = names.compactMap(\.string).filter(axes.contains)
+      if optimum.series.count < names.count {
+        section.note(
+          "series", expected: "axes out of \(axes.joined(separator: ", "))",
+          got: JSON.array(names).encoded())
+      }
+      self.optimum = optimum
       section.finish()
     }
     if let section = root.section("scaling") {

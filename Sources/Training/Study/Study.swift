@@ -73,6 +73,8 @@ public struct StudyAnalysis: Codable, Hashable, Sendable {
     public var axis: String
     /// The axis of positive numbers along which it may move.
     public var across: String
+    /// The axes whose values each have curves of their own.
+    public var series: [String]
   }
 
   /// Error as a power of cost.

@@ -185,7 +185,7 @@ extension StudyResults {
       let points = groups.compactMap { group -> Chart.Point? in
         guard let x = cost.cost(group), let y = group.mean else { return nil }
         let name =
-          analysis.scaling.map { label(group, $0.series) } ?? series(group, without: [])
+          analysis.scaling.map { label(group, $0.series) } ?? label(group, groupAxes)
         return Chart.Point(name: name, x: x, y: y, deviation: group.deviation)
       }
       guard !points.isEmpty else { continue }

@@ -64,10 +64,9 @@ extension StudyResults {
     groupAxes.firstIndex(of: axis).map { group.point[$0] } ?? "-"
   }
 
-  /// A group's labels on all axes but some, joined.
-  func series(_ group: StudyGroup, without others: [String]) -> String {
-    let labels = groupAxes.filter { !others.contains($0) }.map { label(group, $0) }
-    return labels.isEmpty ? title : labels.joined(separator: ", ")
+  /// A group's labels on some axes, joined.
+  func label(_ group: StudyGroup, _ axes: [String]) -> String {
+    axes.map { label(group, $0) }.joined(separator: ", ")
   }
 
   /// The curves of scores against the axis whose best value is sought, by series and place.
@@ -77,7 +76,7 @@ extension StudyResults {
     var curves: [[String]: [(x: Double, y: Double)]] = [:]
     for group in groups {
       let key = [
-        series(group, without: [optimum.axis, optimum.across]), label(group, optimum.across),
+        label(group, optimum.series), label(group, optimum.across),
       ]
       if curves[key] == nil { order.append(key) }
       var points = curves[key] ?? []
