@@ -49,6 +49,8 @@ struct StudyRun: ParsableCommand {
   }
 
   func run() throws {
+    // The GPUs are for the runs: this process computes next to nothing, and keeps no memory there.
+    try Device.setDefault(.cpu)
     let study = try Study(contentsOf: URL(filePath: file))
     if check {
       print("\(file): the study is sound, \(study.runs.count) runs.")

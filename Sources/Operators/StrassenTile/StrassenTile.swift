@@ -62,7 +62,8 @@ public struct StrassenTile: LinearOperator, Hashable {
     inputs: Int, outputs: Int, rank: Int, tile: Int = 4, encoder name: String? = nil,
     rows: RowPolicy = .sequence
   ) throws {
-    let encoder = try name.map { try Encoder.named($0, tile: tile, rank: rank) }
+    let encoder =
+      try name.map { try Encoder.named($0, tile: tile, rank: rank) }
       ?? Encoder.best(tile: tile, rank: rank)
     guard encoder.tile == tile, encoder.rank == rank else {
       throw StrassenTileError.encoder(encoder, tile: tile, rank: rank)

@@ -15,7 +15,9 @@ enum YAMLDocument {
       throw error
     } catch {
       let reason = "\(error)".split(separator: "\n").joined(separator: " ")
-      throw RecipeError(problems: ["[\(operation)] expected YAML, got a text that is none: \(reason)"])
+      throw RecipeError(problems: [
+        "[\(operation)] expected YAML, got a text that is none: \(reason)"
+      ])
     }
   }
 

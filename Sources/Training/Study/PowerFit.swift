@@ -4,8 +4,9 @@ import Foundation
 struct PowerFit: Hashable, Sendable {
   /// α.
   let exponent: Double
-  /// Half the 95 % confidence interval of α: Student's t on the residuals with n − 2 degrees of
-  /// freedom. Infinite for two points.
+  /// Half the 95 % confidence interval of α, infinite for two points.
+  ///
+  /// By Student's t on the residuals, with n − 2 degrees of freedom.
   let halfInterval: Double
   /// log a.
   let intercept: Double

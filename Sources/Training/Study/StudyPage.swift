@@ -49,6 +49,7 @@ extension StudyResults {
     try FileSystem.makeFolder(folder)
     try AtomicFile.write(html(), to: folder.appending(path: "report.html"))
     let charts = charts
+    // The page has told why there are none.
     guard let pictures = try? Chart.render(charts.map(\.chart)) else { return }
     for (chart, picture) in zip(charts, pictures) {
       try AtomicFile.write(picture, to: folder.appending(path: "\(chart.name).svg"))

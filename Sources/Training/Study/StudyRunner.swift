@@ -62,7 +62,7 @@ public final class StudyRunner {
   private struct Slot {
     let gpu: String?
     var job: Job?
-    var process: Process?
+    var process: ChildProcess?
     var begin = ContinuousClock.now
   }
 
@@ -70,6 +70,7 @@ public final class StudyRunner {
   private let program: URL
   private let command: String
   private let gpus: [String]
+  private let machine: MachineSheet
   private let jobs: Int
   private let minutes: Double?
   private let retries: Bool
@@ -100,7 +101,10 @@ public final class StudyRunner {
     (self.minutes, self.retries) = (minutes, retries)
     gpus = StudyRunner.gpus(
       visible: ProcessInfo.processInfo.environment["CUDA_VISIBLE_DEVICES"],
-      count: Device.default == .gpu ? Device.gpuCount : 0)
+      count: Device.gpuCount)
+    var machine = MachineSheet.current()
+    machine.gpu = gpus.isEmpty ? nil : Device.gpu.information["device_name"]
+    self.machine = machine
     self.jobs = jobs ?? max(1, 2 * gpus.count)
     trainings = study.runs.map { Job($0, of: study, isTiming: false) }
     timings = study.timedRuns.map { Job($0, of: study, isTiming: true) }
@@ -145,16 +149,16 @@ public final class StudyRunner {
       Slot(gpu: gpus.isEmpty ? nil : gpus[index % gpus.count])
     }
     var isStopping = false
-    defer { for slot in slots where slot.process?.isRunning == true { slot.process?.terminate() } }
+    defer { for slot in slots { slot.process?.interrupt() } }
     while true {
       if !isStopping, isStopRequested() {
         isStopping = true
-        for slot in slots where slot.process?.isRunning == true { slot.process?.interrupt() }
+        for slot in slots { slot.process?.interrupt() }
       }
       var hasEnded = false
       for index in slots.indices {
-        if let process = slots[index].process, !process.isRunning {
-          try end(index, process)
+        if let ending = slots[index].process?.poll() {
+          try end(index, ending)
           hasEnded = true
         }
         let isLate = minutes.map { (ContinuousClock.now - start) / .seconds(60) >= $0 } ?? false
@@ -180,38 +184,26 @@ public final class StudyRunner {
     var recipe = try JSON(parsing: Array(job.recipe.utf8)).object ?? JSON.Object()
     recipe["output"] = "run"
     try AtomicFile.write(JSON.object(recipe).encoded(indent: 2), to: files.recipe)
-    for file in [files.output, files.errors] { try AtomicFile.write("", to: file) }
-    let process = Process()
-    process.executableURL = program
-    process.arguments = [
-      "train", files.recipe.path(percentEncoded: false), "--resume", "--json",
-    ]
     var environment = ProcessInfo.processInfo.environment
     if let gpu = slots[index].gpu { environment["CUDA_VISIBLE_DEVICES"] = gpu }
-    process.environment = environment
-    process.standardInput = FileHandle.nullDevice
-    process.standardOutput = try FileHandle(forWritingTo: files.output)
-    process.standardError = try FileHandle(forWritingTo: files.errors)
-    do {
-      try process.run()
-    } catch {
-      throw TrainingError(
-        "[study] cannot start \(program.path(percentEncoded: false)): "
-          + "\(error.localizedDescription)")
-    }
+    slots[index].process = try ChildProcess(
+      program,
+      [
+        "train", files.recipe.path(percentEncoded: false), "--resume", "--json", "--parent",
+        "\(getpid())",
+      ], environment: environment, output: files.output, errors: files.errors)
     slots[index].job = job
-    slots[index].process = process
     slots[index].begin = .now
   }
 
   /// Takes in what a process that has ended leaves; an interrupted one leaves nothing.
-  private func end(_ index: Int, _ process: Process) throws {
+  private func end(_ index: Int, _ ending: ChildProcess.Ending) throws {
     guard let job = slots[index].job else { return }
     (slots[index].process, slots[index].job) = (nil, nil)
     secondsOfEnded.append((ContinuousClock.now - slots[index].begin) / .seconds(1))
     let files = RunFiles(folder: job.folder)
     var outcome = Outcome(recipe: job.recipe)
-    if process.terminationReason == .exit, process.terminationStatus == 0 {
+    if ending == .exit(0) {
       outcome.result = try? JSONDecoder().decode(
         TrainingResult.self, from: Data(contentsOf: files.output))
       if job.isTiming, let result = outcome.result {
@@ -220,10 +212,10 @@ public final class StudyRunner {
           Double(job.run.batch * result.cost.unitsPerExample) / $0
         }
       }
-    } else if process.terminationReason == .exit, process.terminationStatus == 128 + SIGINT {
+    } else if ending == .exit(128 + SIGINT) {
       return
     }
-    if outcome.result == nil { outcome.failure = failure(process, files) }
+    if outcome.result == nil { outcome.failure = failure(ending, files) }
     let encoder = JSONEncoder()
     encoder.nonConformingFloatEncodingStrategy = .convertToString(
       positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
@@ -233,14 +225,16 @@ public final class StudyRunner {
   }
 
   /// The sentence that a process ended with.
-  private func failure(_ process: Process, _ files: RunFiles) -> String {
-    guard process.terminationReason == .exit else {
-      return "ended by signal \(process.terminationStatus)"
+  private func failure(_ ending: ChildProcess.Ending, _ files: RunFiles) -> String {
+    let status: Int32
+    switch ending {
+    case .signal(let number): return "ended by signal \(number)"
+    case .exit(let code): status = code
     }
     let errors = (try? String(contentsOf: files.errors, encoding: .utf8)) ?? ""
     let sentence = errors.split(separator: "\n").last { $0.contains("Error:") }
     return sentence.map { String($0.replacing("Error: ", with: "")) }
-      ?? "ended with status \(process.terminationStatus) and no sentence"
+      ?? "ended with status \(status) and no sentence"
   }
 
   // MARK: - What is done
@@ -300,7 +294,7 @@ public final class StudyRunner {
         seconds: outcome?.result?.seconds, stepSeconds: times[study.model(of: run)] ?? nil)
     }
     let results = StudyResults(
-      study, command: command, machine: MachineSheet.current(), gpus: gpus.count, jobs: jobs,
+      study, command: command, machine: machine, gpus: gpus.count, jobs: jobs,
       seconds: (ContinuousClock.now - start) / .seconds(1), rows: rows)
     try AtomicFile.write(try results.json, to: study.output.appending(path: "study.json"))
     return results
