@@ -54,7 +54,8 @@ import Testing
       if name == "finetuning" {
         #expect(try Tool.run(["train", tiny.file("llama.yaml")]).status == 0)
       }
-      let result = try Tool.run(["study", tiny.file("\(name).yaml"), "--jobs", "2"])
+      let result = try Tool.run(
+        ["study", tiny.file("\(name).yaml"), "--jobs", "2"], limit: .seconds(240))
       #expect(result.status == 0, "\(result.errors)")
       #expect(result.output.contains("\(count) of \(count) runs finished"), "\(result.output)")
       let rows = try rows(tiny, name)

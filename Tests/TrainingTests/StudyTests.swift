@@ -102,7 +102,7 @@ import Testing
   // MARK: - Wrong studies
 
   @Test(arguments: [
-    ("axes: {rate: 3}\ngrids: [{rate: 1}]", "`rate`"),
+    ("axes: {rate: 3}\ngrids: [{}]", "`rate`"),
     ("axes: {rate: optimizer.rate}\ngrids: [{speed: 1}]", "`grids[0].speed`"),
     ("axes: {rate: optimizer.rate}\ngrids: []", "`grids`"),
     ("axes: {rate: optimizer.rate}", "`grids`"),

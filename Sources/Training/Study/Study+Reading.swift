@@ -36,20 +36,21 @@ extension Study {
     }
     let root = RecipeSection(object, notes: RecipeSection.Notes(operation: "study"))
     let folder = URL(filePath: folder.path(percentEncoded: false), directoryHint: .isDirectory)
-    definition = text
-    title = root.string("title")
-    output = URL(filePath: root.string("output"), relativeTo: folder).standardizedFileURL
-    timingSteps = root.integer("timing", in: 0...100_000, default: 0)
+    let title = root.string("title")
+    let output = root.string("output")
+    let timingSteps = root.integer("timing", in: 0...100_000, default: 0)
     let base = try Study.recipe(root, folder: folder)
     let axes = (root.section("axes", isNeeded: true)?.entries ?? []).compactMap {
       StudyAxis($0.key, $0.value, root)
     }
-    self.axes = axes.map(\.name)
-    analysis = StudyAnalysis(root, axes: axes.map(\.name))
+    let analysis = StudyAnalysis(root, axes: axes.map(\.name))
     let points = Study.points(root, axes: axes, base: base)
     root.finish()
     guard root.notes.problems.isEmpty else { throw RecipeError(problems: root.notes.problems) }
-    runs = try Study.checked(points)
+    self.init(
+      title: title, axes: axes.map(\.name), runs: try Study.checked(points), analysis: analysis,
+      timingSteps: timingSteps,
+      output: URL(filePath: output, relativeTo: folder).standardizedFileURL, definition: text)
   }
 
   /// The base recipe, in the file or in one of its own, with paths that hold anywhere.

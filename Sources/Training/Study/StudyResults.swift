@@ -87,10 +87,17 @@ public struct StudyResults: Codable, Hashable, Sendable {
     _ study: Study, command: String, machine: MachineSheet, gpus: Int, jobs: Int, seconds: Double,
     rows: [Row]
   ) {
-    (title, axes, analysis) = (study.title, study.axes, study.analysis)
-    (definition, unit) = (study.definition, study.runs.first?.cost.unit ?? "examples")
-    (self.command, self.machine, self.gpus, self.jobs) = (command, machine, gpus, jobs)
-    (self.seconds, self.rows) = (seconds, rows)
+    title = study.title
+    axes = study.axes
+    analysis = study.analysis
+    definition = study.definition
+    unit = study.runs.first?.cost.unit ?? "examples"
+    self.command = command
+    self.machine = machine
+    self.gpus = gpus
+    self.jobs = jobs
+    self.seconds = seconds
+    self.rows = rows
   }
 
   /// The document.

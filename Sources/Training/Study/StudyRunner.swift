@@ -43,18 +43,20 @@ public final class StudyRunner {
     let recipe: String
 
     init(_ run: Study.Run, of study: Study, isTiming: Bool) {
-      (self.run, self.isTiming) = (run, isTiming)
+      self.run = run
+      self.isTiming = isTiming
       folder = study.output.appending(path: isTiming ? "timings" : "runs").appending(path: run.name)
-      guard isTiming, case .object(var recipe)? = try? JSON(parsing: Array(run.document.utf8))
-      else {
-        recipe = run.document
-        return
-      }
-      recipe["steps"] = .integer(study.timingSteps)
+      recipe = isTiming ? Job.timed(run.document, steps: study.timingSteps) : run.document
+    }
+
+    /// A recipe of a few steps whose end is of no interest.
+    private static func timed(_ document: String, steps: Int) -> String {
+      guard var recipe = (try? JSON(parsing: Array(document.utf8)))?.object else { return document }
+      recipe["steps"] = .integer(steps)
       recipe["schedule"] = ["kind": "constant"]
-      recipe["evaluation"] = ["every": .integer(study.timingSteps), "examples": 1]
+      recipe["evaluation"] = ["every": .integer(steps), "examples": 1]
       recipe["checkpoints"] = ["keep": 0]
-      self.recipe = JSON.object(recipe).encoded()
+      return JSON.object(recipe).encoded()
     }
   }
 
@@ -97,8 +99,11 @@ public final class StudyRunner {
     _ study: Study, program: URL, command: String, jobs: Int? = nil, minutes: Double? = nil,
     retries: Bool = false
   ) throws {
-    (self.study, self.program, self.command) = (study, program, command)
-    (self.minutes, self.retries) = (minutes, retries)
+    self.study = study
+    self.program = program
+    self.command = command
+    self.minutes = minutes
+    self.retries = retries
     gpus = StudyRunner.gpus(
       visible: ProcessInfo.processInfo.environment["CUDA_VISIBLE_DEVICES"],
       count: Device.gpuCount)
@@ -212,7 +217,7 @@ public final class StudyRunner {
           Double(job.run.batch * result.cost.unitsPerExample) / $0
         }
       }
-    } else if ending == .exit(128 + SIGINT) {
+    } else if [.exit(128 + SIGINT), .signal(SIGINT), .signal(SIGTERM)].contains(ending) {
       return
     }
     if outcome.result == nil { outcome.failure = failure(ending, files) }
