@@ -33,6 +33,14 @@ bool cmlx_gpu_available(void) {
   }
 }
 
+int32_t cmlx_gpu_count(void) {
+  try {
+    return mx::is_available(mx::Device::gpu) ? mx::device_count(mx::Device::gpu) : 0;
+  } catch (...) {
+    return 0;
+  }
+}
+
 bool cmlx_default_device_is_gpu(void) { return mx::default_device() == mx::Device::gpu; }
 
 char* cmlx_set_default_device(bool gpu) {

@@ -9,7 +9,8 @@ struct TesseraCommand: ParsableCommand {
     abstract: "Makes neural networks cheaper by replacing their dense linear layers.",
     subcommands: [
       Doctor.self, Inspect.self, Convert.self, SweepCommand.self, Evaluate.self, Densify.self,
-      Embed.self, Generate.self, Train.self, DataCommand.self, Bench.self, EncodersCommand.self,
+      Embed.self, Generate.self, Train.self, StudyCommand.self, DataCommand.self, Bench.self,
+      EncodersCommand.self,
     ])
 
   static func main() {

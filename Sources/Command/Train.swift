@@ -19,6 +19,9 @@ struct Train: ParsableCommand {
   @Flag(help: "Check the recipe and stop.")
   var check = false
 
+  @Option(help: .hidden)
+  var parent: Int32?
+
   @OptionGroup var printing: OutputOptions
 
   func run() throws {
@@ -36,7 +39,11 @@ struct Train: ParsableCommand {
       progress: { progress in
         guard group.rank == 0 else { return }
         line.show("train", progress.metric.step, progress.steps, progress.detail)
-      }, isStopRequested: { Interruption.isRequested })
+      },
+      isStopRequested: {
+        // The process that started this one, if it said so, is gone.
+        Interruption.isRequested || parent.map { $0 != getppid() } ?? false
+      })
     guard group.rank == 0 else { return }
     try trainer.writePage(result)
     try printing.print(result) { result.summary }

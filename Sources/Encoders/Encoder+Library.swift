@@ -17,6 +17,36 @@ extension Encoder {
     throw .unknown(name: name, known: names)
   }
 
+  /// The encoder of the library with a name, or for `random-SEED` tables of random numbers of a tile
+  /// and rank: what training starts from where nothing is known of products of matrices.
+  ///
+  /// - Throws: ``EncoderError/unknown(name:known:)`` if there is none.
+  public static func named(
+    _ name: String, tile: Int, rank: Int
+  ) throws(EncoderError) -> Encoder {
+    guard name.hasPrefix(randomPrefix), let seed = UInt64(name.dropFirst(randomPrefix.count)),
+      (1...64).contains(tile), (1...1 << 20).contains(rank)
+    else { return try named(name) }
+    var generator = SeededGenerator(seed: seed)
+    return random(name, tile: tile, rank: rank, seed: seed, using: &generator)
+  }
+
+  private static let randomPrefix = "random-"
+
+  /// Tables of independent numbers of deviation ½.
+  static func random(
+    _ name: String, tile: Int, rank: Int, seed: UInt64? = nil,
+    using generator: inout SeededGenerator
+  ) -> Encoder {
+    func table(_ generator: inout SeededGenerator) -> [Double] {
+      (0..<rank * tile * tile).map { _ in 0.5 * generator.nearNormal() }
+    }
+    let (activation, weight) = (table(&generator), table(&generator))
+    return Encoder(
+      uncheckedName: name, tile: tile, rank: rank, activation: activation, weight: weight,
+      decoder: table(&generator), provenance: Encoder.Provenance(source: "random", seed: seed))
+  }
+
   /// The encoder to use for a tile and rank when no name is given.
   ///
   /// An exact one where there is one, that of least noise gain, otherwise the fitted one. Noise gain

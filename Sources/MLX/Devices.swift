@@ -14,6 +14,9 @@ public enum Device: String, Sendable, CaseIterable {
   /// Whether this process can compute there.
   public var isAvailable: Bool { self == .cpu || cmlx_gpu_available() }
 
+  /// How many GPUs this process can see.
+  public static var gpuCount: Int { Int(cmlx_gpu_count()) }
+
   /// The device of operations that name none: the GPU where there is one.
   public static var `default`: Device { cmlx_default_device_is_gpu() ? .gpu : .cpu }
 

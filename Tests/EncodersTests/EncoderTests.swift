@@ -156,4 +156,23 @@ import Testing
       try Encoder.best(tile: 7, rank: 3)
     }
   }
+
+  @Test func randomTablesAreThoseOfTheirSeed() throws {
+    let first = try Encoder.named("random-3", tile: 4, rank: 24)
+    let again = try Encoder.named("random-3", tile: 4, rank: 24)
+    let other = try Encoder.named("random-4", tile: 4, rank: 24)
+    #expect(first == again && first.name == "random-3" && first.activation != other.activation)
+    for table in [first.activation, first.weight, first.decoder] {
+      let variance = table.reduce(0) { $0 + $1 * $1 } / Double(table.count)
+      #expect(table.count == 24 * 16 && abs(variance - 0.25) < 0.06)
+    }
+    // Nothing of the product of matrices is in them.
+    #expect(first.error > 0.9)
+    #expect(try Encoder.named("strassen", tile: 2, rank: 7) == Encoder.named("strassen"))
+    for name in ["random", "random-", "random--1", "random-x"] {
+      #expect(throws: EncoderError.unknown(name: name, known: Encoder.names)) {
+        try Encoder.named(name, tile: 4, rank: 24)
+      }
+    }
+  }
 }

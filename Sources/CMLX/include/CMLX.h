@@ -298,6 +298,7 @@ typedef struct {
 } CMLXStream;
 
 bool cmlx_gpu_available(void);
+int32_t cmlx_gpu_count(void);
 bool cmlx_default_device_is_gpu(void);
 char *cmlx_set_default_device(bool gpu);
 // Text lines `key: value` about the GPU or CPU.

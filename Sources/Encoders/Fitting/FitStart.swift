@@ -58,11 +58,7 @@ struct FitStart {
   }
 
   private func random(_ rank: Int, using generator: inout SeededGenerator) -> Encoder {
-    let count = rank * tile * tile
-    func table() -> [Double] { (0..<count).map { _ in 0.5 * generator.nearNormal() } }
-    return Encoder(
-      uncheckedName: "random", tile: tile, rank: rank, activation: table(), weight: table(),
-      decoder: table(), provenance: Encoder.Provenance(source: "random"))
+    .random("random", tile: tile, rank: rank, using: &generator)
   }
 
   private func pruned(using generator: inout SeededGenerator) -> Encoder {

@@ -54,7 +54,7 @@ public struct StrassenTile: LinearOperator, Hashable {
   }
 
   /// Makes the operator with an algorithm of the library: the one with the name, or else the best
-  /// for the tile and rank.
+  /// for the tile and rank; `random-SEED` has tables of random numbers.
   ///
   /// Throws `EncoderError` where the library has none, and ``StrassenTileError/encoder(_:tile:rank:)``
   /// where the named one has another tile or rank.
@@ -62,7 +62,9 @@ public struct StrassenTile: LinearOperator, Hashable {
     inputs: Int, outputs: Int, rank: Int, tile: Int = 4, encoder name: String? = nil,
     rows: RowPolicy = .sequence
   ) throws {
-    let encoder = try name.map { try Encoder.named($0) } ?? Encoder.best(tile: tile, rank: rank)
+    let encoder =
+      try name.map { try Encoder.named($0, tile: tile, rank: rank) }
+      ?? Encoder.best(tile: tile, rank: rank)
     guard encoder.tile == tile, encoder.rank == rank else {
       throw StrassenTileError.encoder(encoder, tile: tile, rank: rank)
     }

@@ -60,6 +60,7 @@ extension Trainer {
 
   /// Writes a checkpoint of the present step; all processes have to come here together.
   func save() throws {
+    guard recipe.checkpointsKept > 0 else { return }
     var arrays: [String: MLXArray] = [:]
     for (key, value) in try updater.wholeState() { arrays[Kind.optimizer.name(key)] = value }
     guard group.rank == 0 else { return try group.synchronize() }
@@ -126,6 +127,7 @@ extension Trainer {
 
   /// Writes the trained model, and the one of averaged weights, as Hugging Face lays them out.
   func writeModels() throws {
+    guard recipe.checkpointsKept > 0 else { return }
     func write(_ name: String) throws {
       let target = recipe.output.appending(path: name)
       if let source {

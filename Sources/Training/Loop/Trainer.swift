@@ -308,7 +308,8 @@ public final class Trainer {
       utilization: examples.flatMap(utilization), seconds: seconds,
       parameters: model.parameters().values.reduce(0) { $0 + $1.size }, cost: cost,
       processes: group.size,
-      checkpoint: checkpoints.url(step: stepsDone).path(percentEncoded: false),
+      checkpoint: recipe.checkpointsKept > 0
+        ? checkpoints.url(step: stepsDone).path(percentEncoded: false) : nil,
       machine: MachineSheet.current())
     if group.rank == 0, ending == .finished { try writeModels() }
     return result

@@ -48,8 +48,8 @@ public struct TrainingResult: Codable, Hashable, Sendable {
   public var cost: TrainingCost
   /// How many processes trained together.
   public var processes: Int
-  /// The folder of the last checkpoint.
-  public var checkpoint: String
+  /// The folder of the last checkpoint, if the recipe keeps any.
+  public var checkpoint: String?
   /// What it was measured on.
   public var machine: MachineSheet
 
@@ -66,7 +66,7 @@ public struct TrainingResult: Codable, Hashable, Sendable {
         "validation loss \(decimal(validationLoss, places: 4))"
           + (validationAccuracy.map { ", accuracy \(decimal($0, places: 4))" } ?? ""))
     }
-    lines.append("checkpoint: \(checkpoint)")
+    if let checkpoint { lines.append("checkpoint: \(checkpoint)") }
     return lines.joined(separator: "\n")
   }
 }

@@ -24,7 +24,13 @@ extension Recipe {
   ///
   /// Throws ``RecipeError`` with everything that is wrong with it.
   public init(_ text: String, folder: URL) throws {
-    let document = try YAMLDocument.parse(text)
+    try self.init(YAMLDocument.parse(text), folder: folder)
+  }
+
+  /// Reads a recipe's document, whose paths are relative to a folder.
+  ///
+  /// Throws ``RecipeError`` with everything that is wrong with it.
+  init(_ document: JSON, folder: URL) throws {
     guard let object = document.object else {
       throw RecipeError(problems: [
         "[recipe] expected a mapping of keys to values, got \(document.kind)."
@@ -66,7 +72,7 @@ extension Recipe {
     compiles = root.bool("compile", default: true)
     let checkpoints = root.section("checkpoints")
     checkpointInterval = checkpoints?.integer("every", default: steps) ?? steps
-    checkpointsKept = checkpoints?.integer("keep", default: 2) ?? 2
+    checkpointsKept = checkpoints?.integer("keep", in: 0...Int(Int32.max), default: 2) ?? 2
     checkpoints?.finish()
     let evaluation = root.section("evaluation")
     evaluationInterval = evaluation?.integer("every", default: steps) ?? steps

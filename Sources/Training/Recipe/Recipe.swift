@@ -122,7 +122,8 @@ public struct Recipe: Sendable {
   public var output: URL
   /// Steps between checkpoints.
   public var checkpointInterval: Int
-  /// How many checkpoints stay.
+  /// How many checkpoints stay; with 0 none is written, and no model either: the run is there for
+  /// its figures.
   public var checkpointsKept = 2
   /// Steps between evaluations.
   public var evaluationInterval: Int

@@ -1,13 +1,19 @@
 import MLX
 
-/// A mapping of a recipe, read key by key.
+/// A mapping of a recipe or a study, read key by key.
 ///
 /// What is wrong is noted, and a value that is of the right kind is returned in its place, so that a
 /// reader sees all there is to say at once.
 final class RecipeSection {
-  /// The sentences noted by all sections of a recipe.
+  /// The sentences noted by all sections of a file.
   final class Notes {
+    /// What sentences begin with.
+    let operation: String
     var problems: [String] = []
+
+    init(operation: String = "recipe") {
+      self.operation = "[\(operation)]"
+    }
   }
 
   let notes: Notes
@@ -34,7 +40,7 @@ final class RecipeSection {
     switch object[key] {
     case .null?, nil:
       if isNeeded {
-        notes.problems.append("[recipe] expected a key `\(prefix)\(key)`, got none.")
+        notes.problems.append("\(notes.operation) expected a key `\(prefix)\(key)`, got none.")
       }
       return nil
     case let value?: return value
@@ -44,7 +50,7 @@ final class RecipeSection {
   /// Notes what was expected of a key and what came.
   func note(_ key: String, expected: String, got: String, advice: String? = nil) {
     notes.problems.append(
-      "[recipe] expected \(expected) as `\(prefix)\(key)`, got \(got)"
+      "\(notes.operation) expected \(expected) as `\(prefix)\(key)`, got \(got)"
         + (advice.map { "; \($0)." } ?? "."))
   }
 
@@ -152,7 +158,7 @@ final class RecipeSection {
   func finish() {
     for key in object.keys where !known.contains(key) {
       notes.problems.append(
-        "[recipe] expected one of \(known.joined(separator: ", ")), got the key "
+        "\(notes.operation) expected one of \(known.joined(separator: ", ")), got the key "
           + "`\(prefix)\(key)`.")
     }
   }

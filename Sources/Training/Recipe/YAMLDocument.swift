@@ -7,34 +7,36 @@ enum YAMLDocument {
   ///
   /// Plain scalars are numbers, truth values or null where they look like it (`1e-3` too, which YAML
   /// 1.1 takes for a text); quoted ones are texts. Throws a sentence where the text is no YAML.
-  static func parse(_ text: String) throws -> JSON {
+  static func parse(_ text: String, operation: String = "recipe") throws -> JSON {
     do {
       guard let node = try compose(yaml: text) else { return .null }
-      return try document(node)
+      return try document(node, operation)
     } catch let error as RecipeError {
       throw error
     } catch {
       let reason = "\(error)".split(separator: "\n").joined(separator: " ")
-      throw RecipeError(problems: ["[recipe] expected YAML, got a text that is none: \(reason)"])
+      throw RecipeError(problems: [
+        "[\(operation)] expected YAML, got a text that is none: \(reason)"
+      ])
     }
   }
 
-  private static func document(_ node: Node) throws -> JSON {
+  private static func document(_ node: Node, _ operation: String) throws -> JSON {
     switch node {
     case .scalar(let scalar): return value(scalar)
-    case .sequence(let items): return .array(try items.map(document))
+    case .sequence(let items): return .array(try items.map { try document($0, operation) })
     case .mapping(let members):
       var object = JSON.Object()
       for (key, value) in members {
         guard let name = key.string else {
-          throw RecipeError(problems: ["[recipe] expected keys that are texts, got \(key)."])
+          throw RecipeError(problems: ["[\(operation)] expected keys that are texts, got \(key)."])
         }
-        object[name] = try document(value)
+        object[name] = try document(value, operation)
       }
       return .object(object)
     case .alias(let alias):
       throw RecipeError(
-        problems: ["[recipe] expected values written out, got the alias \(alias.anchor)."])
+        problems: ["[\(operation)] expected values written out, got the alias \(alias.anchor)."])
     }
   }
 
