@@ -23,10 +23,16 @@ enum TrainingKernelCheck {
   /// Throws where there is no GPU.
   static func items() throws -> [KernelCheck.Item] {
     _ = try KernelLibrary.current.get()
-    return try [DType.bfloat16, .float16, .float32].flatMap { dtype in
+    let types: [DType] = [.bfloat16, .float16, .float32]
+    TrainingKernels.prepare(types, columns: sizesOfNorms.map(\.columns))
+    return try types.flatMap { dtype in
       try cases(dtype).flatMap { try run($0, dtype) }
     }
   }
+
+  private static let sizesOfNorms = [
+    (rows: 1, columns: 8), (1000, 768), (257, 1000), (33, 4096), (70, 8192),
+  ]
 
   private static func cases(_ dtype: DType) -> [Case] {
     var draws: UInt64 = 0
@@ -35,7 +41,7 @@ enum TrainingKernelCheck {
       return (MLXRandom.normal(shape, key: MLXRandom.key(draws)) * scale).asType(dtype)
     }
     var cases: [Case] = []
-    for (rows, columns) in [(1, 8), (1000, 768), (257, 1000), (33, 4096), (70, 8192)] {
+    for (rows, columns) in sizesOfNorms {
       let layer = LayerNorm(dimensions: columns, eps: 1e-5)
       cases.append(
         Case(

@@ -139,6 +139,19 @@ struct CompilationTests {
     }
   }
 
+  @Test(arguments: ["sm_80", "sm_90a", "sm_100a"])
+  func trainingKernelsCompileFor(_ architecture: String) throws {
+    let compiler = try NVRTC.current.get()
+    let all = TrainingKernels.variants(dtype: .bfloat16, columns: [768])
+    #expect(Set(all.map(\.name)).count == 28)
+    // One array in a launch, and as many as there can be.
+    let ends = all.filter { ![2, 3, 4, 5, 6, 7].contains($0.options["COUNT"] ?? 1) }
+    for variant in ends + TrainingKernels.variants(dtype: .float32, columns: [8192]).prefix(6) {
+      let code = try compiler.compile(variant, architecture: architecture)
+      #expect(code.starts(with: [0x7f, 0x45, 0x4c, 0x46]), "\(variant.name)")
+    }
+  }
+
   @Test func unknownTypesAndRanksAreRefused() {
     #expect(throws: KernelError.self) {
       try StrassenTileKernels.variants(rank: 65, dtype: .float16)

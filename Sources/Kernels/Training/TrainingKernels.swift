@@ -32,10 +32,17 @@ public enum TrainingKernels {
     x.failure == nil && x.size > 0 && x.size <= Int(Int32.max)
   }
 
-  /// Every compilation for an element type, with a norm of so many columns.
-  static func variants(dtype: DType, columns: Int = 768) -> [KernelVariant] {
+  /// Compiles all kernels for the types, and for norms of so many columns, on all processors.
+  public static func prepare(_ dtypes: [DType], columns: [Int]) {
+    library?.prepare(dtypes.flatMap { variants(dtype: $0, columns: columns) })
+  }
+
+  /// Every compilation for an element type, with norms of so many columns.
+  static func variants(dtype: DType, columns: [Int]) -> [KernelVariant] {
     guard let element = dtype.kernelElement else { return [] }
-    let norms = [1, 0].map { ["CENTRED": $0, "THREADS": normThreads(columns)] }
+    let norms = Set(columns.map(normThreads)).sorted().flatMap { threads in
+      [1, 0].map { ["CENTRED": $0, "THREADS": threads] }
+    }
     let activations = KernelActivation.allCases.filter { $0 != .none }.map(\.rawValue)
     let named: [(file: String, role: String, options: [[String: Int]])] = [
       ("ColumnSum", "column_partials", [[:]]), ("ColumnSum", "column_sum", [["SUM": 1]]),
