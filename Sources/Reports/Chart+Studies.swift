@@ -24,10 +24,15 @@ extension Chart {
     "header": ["labelColor": "#808080", "titleColor": "#808080"],
   ]
 
+  private static let number =
+    "datum.value >= 1000 ? format(datum.value, '~s') : format(datum.value, '.3~g')"
+
   private static func axis(_ field: String, _ title: String) -> JSON {
     [
       "field": .string(field), "type": "quantitative", "title": .string(title),
       "scale": ["type": "log", "nice": false, "padding": 12],
+      // The scale's own labels are none where the axis spans less than a decade.
+      "axis": ["labelExpr": .string(number), "tickCount": 6, "labelOverlap": true],
     ]
   }
 

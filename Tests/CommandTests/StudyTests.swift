@@ -46,7 +46,7 @@ import Testing
   }
 
   @Test(arguments: [
-    ("rates", 16), ("scaling-mlp", 10), ("scaling-vit", 10), ("scaling-gpt2", 10), ("t2tvit", 6),
+    ("rates", 8), ("scaling-mlp", 10), ("scaling-vit", 5), ("scaling-gpt2", 5), ("t2tvit", 4),
     ("finetuning", 5),
   ])
   func everyStudyRunsInItsTinyForm(_ name: String, _ count: Int) throws {

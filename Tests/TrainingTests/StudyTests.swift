@@ -114,6 +114,14 @@ import Testing
     ("axes: {rate: optimizer.rate}\ngrids: [{rate: 1}]\nspeed: 3", "`speed`"),
     ("axes: {spec: structures.0.to}\ngrids: [{spec: [dense, \"btt:rank=0\"]}]", "btt:rank=0"),
     ("axes: {size: model.image_size}\ngrids: [{size: [4, 5, 6]}]", "[examples, 5, 5, 1]"),
+    (
+      "axes: {spec: structures.0.to}\ngrids: [{spec: dense}]\n"
+        + "scaling: {series: spec, baseline: none}", "`scaling.baseline`"
+    ),
+    (
+      "axes: {spec: structures.0.to, width: model.hidden_size}\ngrids: [{spec: dense, width: 8}]\n"
+        + "optimum: {axis: spec, across: width, series: []}", "`optimum.axis`"
+    ),
     ("axes: {data: data}\ngrids: [{data: none.safetensors}]", "none.safetensors"),
   ])
   func whatIsWrongIsSaid(_ keys: String, _ words: String) throws {

@@ -46,6 +46,7 @@ extension Study {
     let analysis = StudyAnalysis(root, axes: axes.map(\.name))
     let points = Study.points(root, axes: axes, base: base)
     root.finish()
+    if root.notes.problems.isEmpty { analysis.check(points.map(\.labels), axes.map(\.name), root) }
     guard root.notes.problems.isEmpty else { throw RecipeError(problems: root.notes.problems) }
     self.init(
       title: title, axes: axes.map(\.name), runs: try Study.checked(points), analysis: analysis,
@@ -267,5 +268,24 @@ extension StudyAnalysis {
     }
     if root.has("repetitions") { repetitions = axis(root, "repetitions") }
     _ = root.value("repetitions")
+  }
+
+  /// Notes what the places of the runs do not allow: values of which there is no logarithm, a
+  /// baseline that is none of them.
+  func check(_ points: [[String]], _ axes: [String], _ root: RecipeSection) {
+    func labels(_ axis: String) -> [String] {
+      axes.firstIndex(of: axis).map { index in points.map { $0[index] } } ?? []
+    }
+    for (key, axis) in [("axis", optimum?.axis), ("across", optimum?.across)] {
+      guard let axis, let wrong = labels(axis).first(where: { !((Double($0) ?? 0) > 0) }) else {
+        continue
+      }
+      root.note("optimum.\(key)", expected: "an axis of positive numbers", got: "\"\(wrong)\"")
+    }
+    if let scaling, !labels(scaling.series).contains(scaling.baseline) {
+      root.note(
+        "scaling.baseline", expected: "a label of the axis \(scaling.series)",
+        got: "\"\(scaling.baseline)\"")
+    }
   }
 }
