@@ -10,7 +10,8 @@ struct FactorChain {
 
   /// Rows [M, K] → [M, N], float32, on the CPU; `nil` where the kernel does not do it.
   func product(
-    _ rows: MLXArray, _ weights: [MLXArray], outputs: Int, bias: MLXArray?
+    _ rows: MLXArray, _ weights: [MLXArray], outputs: Int, bias: MLXArray?,
+    activation: KernelActivation = .none
   ) -> MLXArray? {
     guard
       let kernel = FactorChainCPU(
@@ -22,13 +23,16 @@ struct FactorChain {
         [
           kernel(
             inputs[0], weights: Array(inputs[1...number]),
-            bias: inputs.count > number + 1 ? inputs[number + 1] : nil)
+            bias: inputs.count > number + 1 ? inputs[number + 1] : nil, activation: activation)
         ]
       },
       backward: { primals, cotangents, _ in
-        let dy = cotangents[0]
-        let all = kernel.gradients(primals[0], dy, weights: Array(primals[1...number]))
-        return primals.count > number + 1 ? all + [sum(dy, axis: 0)] : all
+        let hasBias = primals.count > number + 1
+        let gradients = kernel.gradients(
+          primals[0], cotangents[0], weights: Array(primals[1...number]),
+          bias: hasBias ? primals[number + 1] : nil, activation: activation)
+        return [gradients.x] + gradients.weights
+          + (hasBias ? [sum(gradients.outputs, axis: 0)] : [])
       })
     return function([rows] + weights + [bias].compactMap(\.self))[0]
   }
@@ -121,9 +125,9 @@ extension ChainOperator {
     guard Device.default == .cpu, CPUModel.types.contains(x.dtype),
       let y = chain.product(
         rows.asType(.float32), weights.map { $0.asType(.float32) }, outputs: outputs,
-        bias: bias?.asType(.float32))
+        bias: bias?.asType(.float32), activation: activation)
     else { return referenceProduct(x, parameters, bias: bias, activation: activation) }
-    return activation(y.reshaped(shape)).asType(x.dtype)
+    return y.reshaped(shape).asType(x.dtype)
   }
 }
 

@@ -53,6 +53,11 @@ extension LinearOperator {
     return activation(bias.map { y + $0 } ?? y)
   }
 
+  /// Whether kernels apply an activation where they write, for an input of a shape and type.
+  public func fusesActivation(shape: [Int], dtype: DType) -> Bool {
+    choice(shape: shape, dtype: dtype, keepsDense: false).path == .kernels
+  }
+
   /// X [..., K] → activation(Y + bias) [..., N] by the fastest path of this machine.
   ///
   /// The path is ``LinearOperator/choice(shape:dtype:keepsDense:)``'s, without a dense weight.

@@ -32,7 +32,10 @@ import Testing
       let bias = MLXRandom.normal([specimen.outputs], key: MLXRandom.key(9))
       for shape in Self.leading {
         let x = MLXRandom.normal(shape + [specimen.inputs], key: MLXRandom.key(2))
-        for (bias, activation) in [(nil, KernelActivation.none), (bias, .silu)] {
+        for (bias, activation) in [
+          (nil, KernelActivation.none), (bias, .silu), (bias, .gelu), (nil, .geluTanh),
+          (bias, .none),
+        ] {
           let y = operation.kernelProduct(x, parameters, bias: bias, activation: activation)
           try expectClose(
             y,
@@ -82,8 +85,9 @@ import Testing
     }
   }
 
-  @Test(arguments: chains + tiles)
-  func gradientsAgreeWithTheDefinition(_ specimen: Specimen) throws {
+  @Test(arguments: Array((chains + tiles).enumerated()))
+  func gradientsAgreeWithTheDefinition(_ number: Int, _ specimen: Specimen) throws {
+    let activation = KernelActivation.allCases[number % KernelActivation.allCases.count]
     try Device.withDefaultDevice(.cpu) {
       let operation = try specimen.make()
       let parameters = randomParameters(of: operation, seed: 4)
@@ -98,8 +102,8 @@ import Testing
           for (name, array) in zip(names, all.dropFirst(2)) { moved[name] = array }
           let y =
             byKernels
-            ? operation.kernelProduct(all[0], moved, bias: all[1], activation: .silu)
-            : operation.referenceProduct(all[0], moved, bias: all[1], activation: .silu)
+            ? operation.kernelProduct(all[0], moved, bias: all[1], activation: activation)
+            : operation.referenceProduct(all[0], moved, bias: all[1], activation: activation)
           return [mean(probe * tanh(y))]
         }.gradients
       }
@@ -173,7 +177,7 @@ import Testing
               widths: operation.chain.widths, factors: operation.chain.factors, level: level,
               threads: threads)
           ).gradients(x, dy, weights: weights)
-        }
+        }.map { [$0.x] + $0.weights }
         // Dense: dX = dY W, and dW as the gradient of the sum of dY · Y by its definition.
         let names = trained(parameters)
         // With normalised cores the chain's weights are not the parameters.
