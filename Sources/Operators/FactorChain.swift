@@ -98,12 +98,13 @@ extension ChainOperator {
     let model = CPUModel()
     let numbers = Double(inputs + outputs)
     return ProductChoice.onCPU(
-      kernels: model.kernels(
-        units: rows, multiplyAdds: cost.multiplyAdds, numbers: numbers,
+      kernels: model.chain(
+        rows: rows, multiplyAdds: cost.multiplyAdds, numbers: numbers,
         parameters: Double(cost.parameters), type: dtype),
       reference: model.composed(
-        multiplyAdds: Double(rows) * cost.multiplyAdds,
-        bytes: 4 * Double(rows) * (numbers + 4 * cost.intermediates), type: dtype),
+        multiplyAdds: Double(rows) * cost.multiplyAdds, weights: Double(cost.parameters),
+        bytes: 4 * Double(rows) * (numbers + 4 * cost.intermediates), transposes: true,
+        type: dtype),
       dense: model.dense(rows: rows, inputs: inputs, outputs: outputs, type: dtype),
       keepsDense: keepsDense)
   }
@@ -133,23 +134,22 @@ extension ChainOperator {
 
 extension ProductChoice {
   /// The fastest of the expected times, in seconds.
+  ///
+  /// `kernels` is `nil` where there are none.
   static func onCPU(
-    kernels: Double, reference: Double, dense: Double, keepsDense: Bool
+    kernels: Double?, reference: Double, dense: Double, keepsDense: Bool
   ) -> ProductChoice {
-    let predictions: [ProductPath: Double] = [
-      .kernels: kernels, .reference: reference, .dense: dense,
-    ]
+    var predictions: [ProductPath: Double] = [.reference: reference, .dense: dense]
+    predictions[.kernels] = kernels
     let path: ProductPath =
-      keepsDense && dense < min(kernels, reference)
-      ? .dense : (kernels < reference ? .kernels : .reference)
-    func milliseconds(_ path: ProductPath) -> String {
-      let value = (predictions[path] ?? 0) * 1e5
-      return "\(value.rounded() / 100) ms"
-    }
+      keepsDense && dense < min(kernels ?? .infinity, reference)
+      ? .dense : ((kernels ?? .infinity) < reference ? .kernels : .reference)
+    func milliseconds(_ seconds: Double) -> String { "\((seconds * 1e5).rounded() / 100) ms" }
     return ProductChoice(
       path,
-      because: "expected \(milliseconds(.kernels)) by the kernels, \(milliseconds(.reference)) "
-        + "composed, \(milliseconds(.dense)) dense" + (keepsDense ? "" : ", which is not kept"),
+      because: "expected " + (kernels.map { "\(milliseconds($0)) by the kernels, " } ?? "")
+        + "\(milliseconds(reference)) composed, \(milliseconds(dense)) dense"
+        + (keepsDense ? "" : ", which is not kept"),
       predictions: predictions)
   }
 }

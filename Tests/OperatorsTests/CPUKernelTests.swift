@@ -85,6 +85,40 @@ import Testing
     }
   }
 
+  /// Planes of bfloat16, at every level: not further from the exact product than twice what composed
+  /// operations of that type are, the same for any number of threads, and for a weight stored transposed.
+  @Test(arguments: CPU.Level.allCases.filter { $0 <= CPU.level })
+  func planesOfBFloat16AreAsGoodAsTheDefinitions(_ level: CPU.Level) throws {
+    try Device.withDefaultDevice(.cpu) {
+      for specimen in Self.tiles {
+        let tile = try #require(try specimen.make() as? StrassenTile)
+        let parameters = randomParameters(of: tile, seed: 8).mapValues { $0.asType(.bfloat16) }
+        let x = MLXRandom.normal([3, 70, specimen.inputs], key: MLXRandom.key(9)).asType(.bfloat16)
+        let wide = parameters.mapValues { $0.asType(.float32) }
+        let exact = tile.apply(x.asType(.float32), wide)
+        let composed = tile.apply(x, parameters).asType(.float32)
+        let allowed = 2 * (try abs(composed - exact).max().item(Float.self))
+        let rows = StrassenTile.Arrangement(x.shape, tile: tile.tile, rows: tile.rows).tileRows
+        let arrays = try ["weight", "encoder", "decoder"].map { try #require(wide[$0]) }
+        var first: [Float]?
+        for (threads, isTransposed) in [(1, false), (2, true), (3, false), (4, false)] {
+          let kernel = try #require(
+            StrassenTileCPU(
+              inputs: tile.inputs, outputs: tile.outputs, tile: tile.tile, rank: tile.rank,
+              rows: rows, level: level, threads: threads))
+          let y = kernel(
+            x.asType(.float32).reshaped(-1, tile.inputs),
+            weight: isTransposed ? arrays[0].swappedAxes(1, 2) : arrays[0],
+            isTransposed: isTransposed, encoder: arrays[1], decoder: arrays[2], isShort: true)
+          let error = try abs(y.reshaped(exact.shape) - exact).max().item(Float.self)
+          #expect(error > 0 && error <= allowed)
+          let values = try y.asArray(Float.self)
+          if let first { #expect(values == first) } else { first = values }
+        }
+      }
+    }
+  }
+
   @Test(arguments: Array((chains + tiles).enumerated()))
   func gradientsAgreeWithTheDefinition(_ number: Int, _ specimen: Specimen) throws {
     let activation = KernelActivation.allCases[number % KernelActivation.allCases.count]

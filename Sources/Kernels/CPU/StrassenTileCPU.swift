@@ -31,25 +31,27 @@ public struct StrassenTileCPU: Sendable {
         across_samples: rows.acrossSamples ? 1 : 0),
       inputs: Int64(inputs), outputs: Int64(outputs), rank: Int64(rank), level: level.c,
       threads: Int32(threads), has_bias: 0, is_transposed: 0, activation: TESSERA_NO_ACTIVATION,
-      has_gradient: 0)
+      has_gradient: 0, is_short: 0)
   }
 
   /// X [rows, K], weight [R, ⌈N/t⌉, ⌈K/t⌉], encoder and decoder [R, t²], bias [N] →
   /// activation(Y + bias) [rows, N].
   ///
   /// A transposed weight is stored as [R, ⌈K/t⌉, ⌈N/t⌉]. With `dy` [rows, N] the result is the gradient
-  /// of what goes into the activation, where dy is that of what comes out. The caller sees to shapes;
-  /// all arrays are float32. There is no gradient.
+  /// of what goes into the activation, where dy is that of what comes out. `isShort` rounds planes and
+  /// weights to bfloat16; sums are of float32. The caller sees to shapes; all arrays are float32. There
+  /// is no gradient.
   public func callAsFunction(
     _ x: MLXArray, weight: MLXArray, isTransposed: Bool = false, encoder: MLXArray,
     decoder: MLXArray, bias: MLXArray? = nil, activation: KernelActivation = .none,
-    dy: MLXArray? = nil
+    dy: MLXArray? = nil, isShort: Bool = false
   ) -> MLXArray {
     var problem = problem
     problem.has_bias = bias == nil ? 0 : 1
     problem.is_transposed = isTransposed ? 1 : 0
     problem.activation = activation.c
     problem.has_gradient = dy == nil ? 0 : 1
+    problem.is_short = isShort ? 1 : 0
     let rows = Int(problem.rows.samples * problem.rows.tokens)
     return Self.kernel(
       problem, [x, weight, encoder, decoder] + [bias, dy].compactMap(\.self),

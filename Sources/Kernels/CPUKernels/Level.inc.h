@@ -7,6 +7,7 @@
 #define PANEL (2 * LANES)
 
 typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef uint32_t Words __attribute__((vector_size(4 * LANES), aligned(4)));
 typedef float Quad __attribute__((vector_size(16), aligned(4)));
 
 // Vectors of a panel along the contraction that are used together, so that they stay in the first cache. Their
@@ -109,6 +110,91 @@ static void contract(const Contraction *job) {
           __builtin_prefetch(job->in + k * PANEL + lane, 0, 2);
         }
       }
+    }
+  }
+}
+
+#ifndef HAS_PAIRS
+#define HAS_PAIRS 0
+#endif
+
+// sums + the products of pairs of bfloat16, the first ones and the second ones.
+static inline __attribute__((always_inline)) Vector pair_products(Vector sums, Words weights, Words vectors) {
+#if HAS_PAIRS
+  return (Vector)_mm512_dpbf16_ps((__m512)sums, (__m512bh)weights, (__m512bh)vectors);
+#else
+  // A bfloat16 is the upper half of a float32.
+  const Words upper = (Words){0} + 0xffff0000u;
+  sums += (Vector)(weights << 16) * (Vector)(vectors << 16);
+  return sums + (Vector)(weights & upper) * (Vector)(vectors & upper);
+#endif
+}
+
+static inline __attribute__((always_inline)) void contract_pair_strip(
+    const Contraction *job, const float *w, float *out, const int height, int64_t begin, int64_t end) {
+  Vector sums[HEIGHT][2];
+  const int64_t next = job->out_o * PANEL;
+  for (int o = 0; o < height; ++o) sums[o][0] = sums[o][1] = (Vector){0};
+  for (int64_t k = begin; k < end; ++k) {
+    const Words low = *(const Words *)(job->in + k * PANEL);
+    const Words high = *(const Words *)(job->in + k * PANEL + LANES);
+    for (int o = 0; o < height; ++o) {
+      uint32_t pair;
+      __builtin_memcpy(&pair, w + k * HEIGHT + o, sizeof(pair));
+      const Words weight = (Words){0} + pair;
+      sums[o][0] = pair_products(sums[o][0], weight, low);
+      sums[o][1] = pair_products(sums[o][1], weight, high);
+    }
+  }
+  for (int o = 0; o < height; ++o, out += next) {
+    if (begin > 0) {
+      sums[o][0] += *(const Vector *)out;
+      sums[o][1] += *(const Vector *)(out + LANES);
+    }
+    *(Vector *)out = sums[o][0];
+    *(Vector *)(out + LANES) = sums[o][1];
+  }
+}
+
+static void contract_pairs(const Contraction *job) {
+  const int64_t parts = (job->inner + INNER - 1) / INNER;
+  const int64_t strips = (job->outputs + HEIGHT - 1) / HEIGHT;
+  for (int64_t part = 0; part < parts; ++part) {
+    const int64_t begin = job->inner * part / parts, end = job->inner * (part + 1) / parts;
+    for (int64_t strip = 0; strip < strips; ++strip) {
+      const int64_t first = first_of_strip(job->outputs, HEIGHT, strip);
+      const int64_t height = first_of_strip(job->outputs, HEIGHT, strip + 1) - first;
+      const float *w = job->w + strip * HEIGHT * job->inner;
+      float *out = job->out + first * job->out_o * PANEL;
+#define CASE(h) \
+  case h: \
+    contract_pair_strip(job, w, out, h < HEIGHT ? h : HEIGHT, begin, end); \
+    break;
+      switch (height) {
+        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#if HEIGHT > 6
+        CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+#endif
+      }
+#undef CASE
+    }
+  }
+}
+
+// A finite float32 to bfloat16, to nearest and even; what is not finite keeps its upper half, NaN a bit of it.
+static inline uint32_t rounded(float value) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &value, sizeof(bits));
+  if ((bits & 0x7fffffff) > 0x7f800000) return bits >> 16 | 0x40;
+  return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+static void narrow(const float *from, int64_t rows, int64_t length, float *to) {
+  for (int64_t row = 0; row < rows; row += 2, to += length) {
+    const float *first = from + row * length, *second = first + length;
+    for (int64_t i = 0; i < length; ++i) {
+      uint32_t pair = rounded(first[i]) | (row + 1 < rows ? rounded(second[i]) << 16 : 0);
+      __builtin_memcpy(to + i, &pair, sizeof(pair));
     }
   }
 }
@@ -276,4 +362,5 @@ static void finish(const Finish *job, Columns columns, float *panel, const float
   }
 }
 
-const Level NAME = {PANEL, HEIGHT, contract, pack, gradient, gather, scatter, finish};
+const Level NAME = {
+    PANEL, HEIGHT, contract, contract_pairs, narrow, HAS_PAIRS, pack, gradient, gather, scatter, finish};

@@ -50,6 +50,13 @@ typedef struct {
   // Rows side by side in a panel, and outputs side by side in packed weights.
   int64_t lanes, height;
   void (*contract)(const Contraction *job);
+  // The same of packed weights and vectors that were both narrowed: `inner` counts pairs.
+  void (*contract_pairs)(const Contraction *job);
+  // Rows of `length` floats, two at a time as pairs of bfloat16 in 32 bits, the first one low; a row that is left
+  // over goes with zeros. In place is allowed.
+  void (*narrow)(const float *from, int64_t rows, int64_t length, float *to);
+  // Whether the processor multiplies pairs as such.
+  int32_t has_pairs;
   // A contraction's weights (its `w` and their strides) in the order in which they are read: strips of up to
   // `height` outputs, [strips][groups][inner][height].
   void (*pack)(const Contraction *job, float *packed);
@@ -76,6 +83,7 @@ static inline int64_t packed_size(const Level *level, int64_t outputs, int64_t p
   return (outputs + level->height - 1) / level->height * level->height * places;
 }
 
-extern const Level tessera_level_portable, tessera_level_avx2, tessera_level_avx512;
+extern const Level tessera_level_portable, tessera_level_avx2, tessera_level_avx512,
+    tessera_level_avx512_bf16;
 
 const Level *tessera_level(TesseraCPULevel level);

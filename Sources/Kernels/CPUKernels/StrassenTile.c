@@ -71,6 +71,9 @@ static Job plan(const TesseraStrassenTile *problem) {
   job.scratch_of_worker = aligned_size(
       job.columns * job.inner + (job.columns * job.group * job.next_product +
                                  area * larger(ENCODED_TILES, 2 * DECODED_TILES)) * lanes);
+  // Encoding to pairs needs the planes of some tiles too.
+  const size_t encoding = aligned_size((area + rank) * ENCODED_TILES * lanes);
+  if (problem->is_short && encoding > job.scratch_of_worker) job.scratch_of_worker = encoding;
   return job;
 }
 
@@ -98,13 +101,25 @@ static void encode(const Job *job, int64_t block, int64_t item, float *tiles) {
   if (panel >= job->panels) return;
   const float *rows[TESSERA_LARGEST_TILE][MOST_LANES];
   rows_of_panel(job, panel, job->x, job->problem->inputs, rows);
-  float *planes = job->planes + place * job->next_panel * job->level->lanes;
+  const int64_t lanes = job->level->lanes, rank = job->problem->rank;
+  float *planes = job->planes + place * job->next_panel * lanes;
   const int64_t begin = item % job->encodings * job->encoded;
   const int64_t end = smaller(job->inner, begin + job->encoded);
   for (int64_t first = begin; first < end; first += ENCODED_TILES) {
+    const int64_t count = smaller(ENCODED_TILES, end - first);
+    float *wide = tiles + job->problem->rows.tile * job->problem->rows.tile * ENCODED_TILES * lanes;
+    if (!job->problem->is_short) {
+      encode_tiles(
+          job->level, job->problem, job->packed_encoder, rows, first, count, tiles, planes + first * lanes,
+          job->next_plane);
+      continue;
+    }
     encode_tiles(
-        job->level, job->problem, job->packed_encoder, rows, first, smaller(ENCODED_TILES, end - first), tiles,
-        planes + first * job->level->lanes, job->next_plane);
+        job->level, job->problem, job->packed_encoder, rows, first, count, tiles, wide, ENCODED_TILES);
+    for (int64_t r = 0; r < rank; ++r) {
+      job->level->narrow(
+          wide + r * ENCODED_TILES * lanes, count, lanes, planes + (r * job->next_plane + first / 2) * lanes);
+    }
   }
 }
 
@@ -163,10 +178,11 @@ static void multiply(const Job *job, int64_t block, int64_t item, float *packed)
   float *products = packed + job->columns * inner;
   const int64_t next_panel = job->columns * job->next_product * lanes;
   const int64_t w_o = problem->is_transposed ? 1 : inner, w_k = problem->is_transposed ? job->outer : 1;
+  const int is_short = problem->is_short;
+  void (*const contract)(const Contraction *) = is_short ? level->contract_pairs : level->contract;
   Contraction contraction = {
       .outputs = count,
       .groups = 1,
-      .inner = inner,
       .w_o = w_o,
       .w_k = w_k,
       .in_k = 1,
@@ -175,12 +191,21 @@ static void multiply(const Job *job, int64_t block, int64_t item, float *packed)
       .fetches_ahead = 1};
   for (int64_t r = 0; r < rank; ++r) {
     contraction.w = job->weight + r * job->outer * inner + first * w_o;
+    contraction.inner = inner;
     level->pack(&contraction, packed);
     contraction.w = packed;
+    if (is_short) {
+      contraction.inner = (inner + 1) / 2;
+      for (int64_t strip = 0; strip < ceiling(count, level->height); ++strip) {
+        level->narrow(
+            packed + strip * level->height * inner, inner, level->height,
+            packed + strip * level->height * contraction.inner);
+      }
+    }
     for (int64_t panel = 0; panel < panels; ++panel) {
       contraction.in = job->planes + (r * job->next_plane + (first_panel + panel) * job->next_panel) * lanes;
       contraction.out = products + panel * next_panel + r * lanes;
-      level->contract(&contraction);
+      contract(&contraction);
     }
   }
   float *decoded = products + job->group * next_panel;

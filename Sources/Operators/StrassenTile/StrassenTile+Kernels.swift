@@ -55,7 +55,7 @@ extension StrassenTile {
         x.asType(.float32).reshaped(-1, inputs), weight: weight.asType(.float32),
         encoder: encoder.asType(.float32),
         decoder: decoder.asType(.float32), bias: bias?.asType(.float32), activation: activation,
-        arrangement)
+        isShort: x.dtype == .bfloat16 && CPU.multipliesBFloat16, arrangement)
     {
       return y.reshaped(arrangement.leading + [outputs]).asType(x.dtype)
     }

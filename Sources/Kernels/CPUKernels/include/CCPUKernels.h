@@ -19,6 +19,9 @@ typedef enum {
 // The best level that this processor can run.
 TesseraCPULevel tessera_cpu_level(void);
 
+// Whether a level multiplies pairs of bfloat16 in one instruction on this processor.
+int32_t tessera_cpu_has_pairs(TesseraCPULevel level);
+
 // After each product OpenBLAS's threads wait awake for so many ticks of the clock, as a power of two, and
 // take a processor from whatever comes next.
 int openblas_thread_timeout(void);
@@ -57,6 +60,9 @@ typedef struct {
   TesseraActivation activation;
   // Whether dy [rows, N] is given too, and Y is dy times the activation's derivative.
   int32_t has_gradient;
+  // Whether planes and weights are rounded to bfloat16, which some processors multiply twice as fast; sums are
+  // of float32.
+  int32_t is_short;
 } TesseraStrassenTile;
 
 // Bytes that the product needs beside its operands.
