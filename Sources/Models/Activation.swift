@@ -46,8 +46,7 @@ public enum Activation: String, CaseIterable, Hashable, Sendable {
   /// The function of a layer's output, in one pass over it where the layer's kernels write it so.
   func callAsFunction(after layer: any UnaryLayer, _ x: MLXArray) -> MLXArray {
     if let kernel, let layer = layer as? StructuredLinear,
-      let structure = layer.structure as? StrassenTile,
-      structure.fusesActivation(shape: x.shape, dtype: x.dtype)
+      layer.structure.fusesActivation(shape: x.shape, dtype: x.dtype)
     {
       return layer(x, activation: kernel)
     }

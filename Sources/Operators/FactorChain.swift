@@ -10,7 +10,8 @@ struct FactorChain {
 
   /// Rows [M, K] → [M, N], float32, on the CPU; `nil` where the kernel does not do it.
   func product(
-    _ rows: MLXArray, _ weights: [MLXArray], outputs: Int, bias: MLXArray?
+    _ rows: MLXArray, _ weights: [MLXArray], outputs: Int, bias: MLXArray?,
+    activation: KernelActivation = .none
   ) -> MLXArray? {
     guard
       let kernel = FactorChainCPU(
@@ -22,13 +23,16 @@ struct FactorChain {
         [
           kernel(
             inputs[0], weights: Array(inputs[1...number]),
-            bias: inputs.count > number + 1 ? inputs[number + 1] : nil)
+            bias: inputs.count > number + 1 ? inputs[number + 1] : nil, activation: activation)
         ]
       },
       backward: { primals, cotangents, _ in
-        let dy = cotangents[0]
-        let all = kernel.gradients(primals[0], dy, weights: Array(primals[1...number]))
-        return primals.count > number + 1 ? all + [sum(dy, axis: 0)] : all
+        let hasBias = primals.count > number + 1
+        let gradients = kernel.gradients(
+          primals[0], cotangents[0], weights: Array(primals[1...number]),
+          bias: hasBias ? primals[number + 1] : nil, activation: activation)
+        return [gradients.x] + gradients.weights
+          + (hasBias ? [sum(gradients.outputs, axis: 0)] : [])
       })
     return function([rows] + weights + [bias].compactMap(\.self))[0]
   }
@@ -94,12 +98,13 @@ extension ChainOperator {
     let model = CPUModel()
     let numbers = Double(inputs + outputs)
     return ProductChoice.onCPU(
-      kernels: model.kernels(
-        units: rows, multiplyAdds: cost.multiplyAdds, numbers: numbers,
+      kernels: model.chain(
+        rows: rows, multiplyAdds: cost.multiplyAdds, numbers: numbers,
         parameters: Double(cost.parameters), type: dtype),
       reference: model.composed(
-        multiplyAdds: Double(rows) * cost.multiplyAdds,
-        bytes: 4 * Double(rows) * (numbers + 4 * cost.intermediates), type: dtype),
+        multiplyAdds: Double(rows) * cost.multiplyAdds, weights: Double(cost.parameters),
+        bytes: 4 * Double(rows) * (numbers + 4 * cost.intermediates), transposes: true,
+        type: dtype),
       dense: model.dense(rows: rows, inputs: inputs, outputs: outputs, type: dtype),
       keepsDense: keepsDense)
   }
@@ -121,31 +126,30 @@ extension ChainOperator {
     guard Device.default == .cpu, CPUModel.types.contains(x.dtype),
       let y = chain.product(
         rows.asType(.float32), weights.map { $0.asType(.float32) }, outputs: outputs,
-        bias: bias?.asType(.float32))
+        bias: bias?.asType(.float32), activation: activation)
     else { return referenceProduct(x, parameters, bias: bias, activation: activation) }
-    return activation(y.reshaped(shape)).asType(x.dtype)
+    return y.reshaped(shape).asType(x.dtype)
   }
 }
 
 extension ProductChoice {
   /// The fastest of the expected times, in seconds.
+  ///
+  /// `kernels` is `nil` where there are none.
   static func onCPU(
-    kernels: Double, reference: Double, dense: Double, keepsDense: Bool
+    kernels: Double?, reference: Double, dense: Double, keepsDense: Bool
   ) -> ProductChoice {
-    let predictions: [ProductPath: Double] = [
-      .kernels: kernels, .reference: reference, .dense: dense,
-    ]
+    var predictions: [ProductPath: Double] = [.reference: reference, .dense: dense]
+    predictions[.kernels] = kernels
     let path: ProductPath =
-      keepsDense && dense < min(kernels, reference)
-      ? .dense : (kernels < reference ? .kernels : .reference)
-    func milliseconds(_ path: ProductPath) -> String {
-      let value = (predictions[path] ?? 0) * 1e5
-      return "\(value.rounded() / 100) ms"
-    }
+      keepsDense && dense < min(kernels ?? .infinity, reference)
+      ? .dense : ((kernels ?? .infinity) < reference ? .kernels : .reference)
+    func milliseconds(_ seconds: Double) -> String { "\((seconds * 1e5).rounded() / 100) ms" }
     return ProductChoice(
       path,
-      because: "expected \(milliseconds(.kernels)) by the kernels, \(milliseconds(.reference)) "
-        + "composed, \(milliseconds(.dense)) dense" + (keepsDense ? "" : ", which is not kept"),
+      because: "expected " + (kernels.map { "\(milliseconds($0)) by the kernels, " } ?? "")
+        + "\(milliseconds(reference)) composed, \(milliseconds(dense)) dense"
+        + (keepsDense ? "" : ", which is not kept"),
       predictions: predictions)
   }
 }

@@ -32,9 +32,22 @@ public struct ProductChoice: Hashable, Sendable, Codable {
 }
 
 extension LinearOperator {
-  /// The composed operations: this structure has no kernels.
+  /// The composed operations, or a kept dense weight where the CPU is expected to be faster with it:
+  /// this structure has no kernels.
   public func choice(shape: [Int], dtype: DType, keepsDense: Bool) -> ProductChoice {
-    ProductChoice(.reference, because: "this structure has no kernels of its own")
+    guard keepsDense, Device.default == .cpu, CPUModel.types.contains(dtype) else {
+      return ProductChoice(.reference, because: "this structure has no kernels of its own")
+    }
+    let (model, rows) = (CPUModel(), shape.dropLast().reduce(1, *))
+    // What goes between its stages is put into another order.
+    let numbers = 4 * Double(rows) * 4 * cost.intermediates
+    return ProductChoice.onCPU(
+      kernels: nil,
+      reference: model.composed(
+        multiplyAdds: Double(rows) * cost.multiplyAdds, weights: Double(cost.parameters),
+        bytes: numbers, transposes: true, type: dtype),
+      dense: model.dense(rows: rows, inputs: inputs, outputs: outputs, type: dtype),
+      keepsDense: keepsDense)
   }
 
   /// The composed operations, for want of kernels.
@@ -51,6 +64,11 @@ extension LinearOperator {
   ) -> MLXArray {
     let y = apply(x, parameters)
     return activation(bias.map { y + $0 } ?? y)
+  }
+
+  /// Whether kernels apply an activation where they write, for an input of a shape and type.
+  public func fusesActivation(shape: [Int], dtype: DType) -> Bool {
+    choice(shape: shape, dtype: dtype, keepsDense: false).path == .kernels
   }
 
   /// X [..., K] → activation(Y + bias) [..., N] by the fastest path of this machine.

@@ -32,7 +32,10 @@ import Testing
       let bias = MLXRandom.normal([specimen.outputs], key: MLXRandom.key(9))
       for shape in Self.leading {
         let x = MLXRandom.normal(shape + [specimen.inputs], key: MLXRandom.key(2))
-        for (bias, activation) in [(nil, KernelActivation.none), (bias, .silu)] {
+        for (bias, activation) in [
+          (nil, KernelActivation.none), (bias, .silu), (bias, .gelu), (nil, .geluTanh),
+          (bias, .none),
+        ] {
           let y = operation.kernelProduct(x, parameters, bias: bias, activation: activation)
           try expectClose(
             y,
@@ -82,8 +85,43 @@ import Testing
     }
   }
 
-  @Test(arguments: chains + tiles)
-  func gradientsAgreeWithTheDefinition(_ specimen: Specimen) throws {
+  /// Planes of bfloat16, at every level: not further from the exact product than twice what composed
+  /// operations of that type are, the same for any number of threads, and for a weight stored transposed.
+  @Test(arguments: CPU.Level.allCases.filter { $0 <= CPU.level })
+  func planesOfBFloat16AreAsGoodAsTheDefinitions(_ level: CPU.Level) throws {
+    try Device.withDefaultDevice(.cpu) {
+      for specimen in Self.tiles {
+        let tile = try #require(try specimen.make() as? StrassenTile)
+        let parameters = randomParameters(of: tile, seed: 8).mapValues { $0.asType(.bfloat16) }
+        let x = MLXRandom.normal([3, 70, specimen.inputs], key: MLXRandom.key(9)).asType(.bfloat16)
+        let wide = parameters.mapValues { $0.asType(.float32) }
+        let exact = tile.apply(x.asType(.float32), wide)
+        let composed = tile.apply(x, parameters).asType(.float32)
+        let allowed = 2 * (try abs(composed - exact).max().item(Float.self))
+        let rows = StrassenTile.Arrangement(x.shape, tile: tile.tile, rows: tile.rows).tileRows
+        let arrays = try ["weight", "encoder", "decoder"].map { try #require(wide[$0]) }
+        var first: [Float]?
+        for (threads, isTransposed) in [(1, false), (2, true), (3, false), (4, false)] {
+          let kernel = try #require(
+            StrassenTileCPU(
+              inputs: tile.inputs, outputs: tile.outputs, tile: tile.tile, rank: tile.rank,
+              rows: rows, level: level, threads: threads))
+          let y = kernel(
+            x.asType(.float32).reshaped(-1, tile.inputs),
+            weight: isTransposed ? arrays[0].swappedAxes(1, 2) : arrays[0],
+            isTransposed: isTransposed, encoder: arrays[1], decoder: arrays[2], isShort: true)
+          let error = try abs(y.reshaped(exact.shape) - exact).max().item(Float.self)
+          #expect(error > 0 && error <= allowed)
+          let values = try y.asArray(Float.self)
+          if let first { #expect(values == first) } else { first = values }
+        }
+      }
+    }
+  }
+
+  @Test(arguments: Array((chains + tiles).enumerated()))
+  func gradientsAgreeWithTheDefinition(_ number: Int, _ specimen: Specimen) throws {
+    let activation = KernelActivation.allCases[number % KernelActivation.allCases.count]
     try Device.withDefaultDevice(.cpu) {
       let operation = try specimen.make()
       let parameters = randomParameters(of: operation, seed: 4)
@@ -98,8 +136,8 @@ import Testing
           for (name, array) in zip(names, all.dropFirst(2)) { moved[name] = array }
           let y =
             byKernels
-            ? operation.kernelProduct(all[0], moved, bias: all[1], activation: .silu)
-            : operation.referenceProduct(all[0], moved, bias: all[1], activation: .silu)
+            ? operation.kernelProduct(all[0], moved, bias: all[1], activation: activation)
+            : operation.referenceProduct(all[0], moved, bias: all[1], activation: activation)
           return [mean(probe * tanh(y))]
         }.gradients
       }
@@ -173,7 +211,7 @@ import Testing
               widths: operation.chain.widths, factors: operation.chain.factors, level: level,
               threads: threads)
           ).gradients(x, dy, weights: weights)
-        }
+        }.map { [$0.x] + $0.weights }
         // Dense: dX = dY W, and dW as the gradient of the sum of dY · Y by its definition.
         let names = trained(parameters)
         // With normalised cores the chain's weights are not the parameters.

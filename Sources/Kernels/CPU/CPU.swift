@@ -23,6 +23,9 @@ public enum CPU {
   /// The best level of this processor.
   public static let level = Level(rawValue: tessera_cpu_level().rawValue) ?? .portable
 
+  /// Whether this processor multiplies pairs of bfloat16 in one instruction (AVX512-BF16).
+  public static let multipliesBFloat16 = tessera_cpu_has_pairs(level.c) != 0
+
   private static let count = Mutex(max(1, min(64, ProcessInfo.processInfo.activeProcessorCount)))
 
   /// How many threads a kernel uses, 1 to 64; the processors there are to begin with.

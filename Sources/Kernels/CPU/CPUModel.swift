@@ -4,10 +4,11 @@ import MLX
 
 /// What products are expected to take on a CPU, from first principles.
 ///
-/// A dense product runs at the rate of the vector units. A kernel's multiply-adds run a little slower
-/// (panels are loaded again for every few outputs), on whole panels of rows; bringing a number into a
-/// panel or out of it costs as much as a dozen multiply-adds. Composed operations run their products
-/// at the dense rate and move every intermediate through memory several times.
+/// All products run at the rate of the vector units, kernels on whole panels of rows. Weights have to be
+/// packed for that, which costs as much as a few rows would; bringing a number into a panel or out of it costs
+/// some multiply-adds, and weights that no cache holds are read again for each block of rows. Composed
+/// operations move every intermediate through memory several times. The constants are from two cores of
+/// Zen 3 (benchmarks/cpu-layers.json, docs/log.md).
 public struct CPUModel: Sendable {
   /// The types of X that the kernels take; they compute in float32, so that numbers of two bytes are
   /// rounded once.
@@ -25,13 +26,13 @@ public struct CPUModel: Sendable {
     (self.level, self.threads) = (level, threads)
   }
 
-  /// Multiply-adds a second of a dense product: 16, 32 and 4 lanes at about 2.3 GHz.
+  /// Multiply-adds a second of a dense product.
   private var rate: Double {
     let one =
       switch level {
       case .portable: 7e9
       case .avx2: 36e9
-      case .avx512: 70e9
+      case .avx512: 60e9
       }
     return one * Double(threads)
   }
@@ -42,13 +43,23 @@ public struct CPUModel: Sendable {
 
   private func rate(of type: DType) -> Double { type == .float32 ? rate : CPUModel.shortRate }
 
-  /// The share of that rate that the kernels reach (Zen 3: 0.8).
-  private static let kernelShare = 0.8
-  /// Multiply-adds in the time of a number's way into a panel or out of it.
-  private static let move = 12.0
-  /// Bytes a second of composed operations that read, permute and write, where the caches still help
-  /// and where not, and the bytes between (Zen 3).
-  private static let composedBandwidth = (cached: 6.5e9, uncached: 2.5e9, limit: 1e8)
+  /// Multiply-adds in the time that packing a weight takes, in OpenBLAS and in the kernels.
+  private static let packing = (dense: 28.0, kernels: 17.0)
+  /// Multiply-adds in the time of a number's way into a panel or out of it: of planes, with what encoding
+  /// and decoding store between; of a chain.
+  private static let moves = (planes: 40.0, chain: 15.0)
+  /// The share of the rate that a chain's short sums reach, and that of weights that are not packed.
+  private static let chainShare = (packed: 0.9, plain: 0.7)
+  /// Rows from which on a chain packs its weights.
+  private static let packedRows = 128
+  /// Tile rows, in panels, that a packed weight of Strassen-Tile serves.
+  private static let panelsOfGroup = 16
+  /// Bytes of weights that the caches hold, and bytes a second a thread from further away.
+  private static let memory = (cached: 30e6, bandwidth: 9e9)
+  /// Bytes a second of composed operations that read and write, whole tiles or single numbers at a time.
+  private static let composedBandwidth = (tiles: 5.5e9, numbers: 1.5e9)
+  /// Bytes a second of conversions from and to numbers of two bytes.
+  private static let conversion = 2.5e9
   /// For so many seconds after a product OpenBLAS's threads wait awake, and take 0.9 of a processor
   /// from a kernel that uses all of them.
   private static let waiting = (
@@ -57,44 +68,81 @@ public struct CPUModel: Sendable {
   /// Seconds to begin an operation, and to start a thread.
   private static let start = 20e-6
 
-  /// Seconds of a dense product [M, K] × [K, N].
-  public func dense(rows: Int, inputs: Int, outputs: Int, type: DType = .float32) -> Double {
-    let (m, k, n) = (Double(rows), Double(inputs), Double(outputs))
-    return CPUModel.start + max(m * n * k / rate(of: type), 4 * n * k / (4e9 * Double(threads)))
+  /// Rows side by side in a panel.
+  private var lanes: Int {
+    switch level {
+    case .portable: 8
+    case .avx2: 16
+    case .avx512: 32
+    }
   }
 
-  /// Seconds of a kernel: panels are of 8, 16 or 32 rows or tiles.
-  ///
-  /// `units` are the rows, or the tile rows, and `multiplyAdds` those of a unit; `numbers` go in and
-  /// out for each. Numbers of two bytes, and `parameters` of them, become float32 first.
-  public func kernels(
-    units: Int, multiplyAdds: Double, numbers: Double, parameters: Double, type: DType = .float32
+  /// Seconds of a dense product [M, K] × [K, N].
+  public func dense(rows: Int, inputs: Int, outputs: Int, type: DType = .float32) -> Double {
+    let weights = Double(inputs) * Double(outputs)
+    let work = weights * (Double(rows) + (type == .float32 ? CPUModel.packing.dense : 0))
+    return CPUModel.start + max(work / rate(of: type), 4 * weights / (4e9 * Double(threads)))
+  }
+
+  /// Seconds of the Strassen-Tile kernel on so many tile rows, tiles of side t.
+  public func strassenTile(
+    tiles: Int, tile: Int, inputTiles: Int, outputTiles: Int, rank: Int, type: DType = .float32
   ) -> Double {
-    let moved = type == .float32 ? 0 : 6 * (Double(units) * numbers + parameters)
-    let conversion = moved / CPUModel.composedBandwidth.uncached
-    let lanes =
-      switch level {
-      case .portable: 8
-      case .avx2: 16
-      case .avx512: 32
-      }
-    let panels = (units + lanes - 1) / lanes
+    let panels = (tiles + lanes - 1) / lanes
+    let groups = Double((panels + CPUModel.panelsOfGroup - 1) / CPUModel.panelsOfGroup)
+    let weights = Double(rank) * Double(inputTiles) * Double(outputTiles)
+    let numbers = Double(tile * tile) * Double(inputTiles + outputTiles)
+    let work =
+      Double(panels * lanes) * (weights + Double(rank) * numbers)
+      + Double(tiles) * numbers * CPUModel.moves.planes
+      + groups * weights * CPUModel.packing.kernels
+    return kernel(
+      seconds: work / rate, streamed: groups * 4 * weights, weights: weights,
+      numbers: Double(tiles) * numbers, type: type)
+  }
+
+  /// Seconds of a chain's kernel; `numbers` go in and out of each row.
+  public func chain(
+    rows: Int, multiplyAdds: Double, numbers: Double, parameters: Double, type: DType = .float32
+  ) -> Double {
+    let panels = (rows + lanes - 1) / lanes
     // Threads take whole panels.
     let turns = Double((panels + threads - 1) / threads * threads * lanes)
-    let work = turns * multiplyAdds / CPUModel.kernelShare + Double(units) * numbers * CPUModel.move
-    let alone = work / rate
-    let share = max(1 - CPUModel.waiting.processors / Double(threads), 0.5)
+    let isPacked = rows >= CPUModel.packedRows
+    let work =
+      turns * multiplyAdds / (isPacked ? CPUModel.chainShare.packed : CPUModel.chainShare.plain)
+      + Double(rows) * numbers * CPUModel.moves.chain
+      + (isPacked ? parameters * CPUModel.packing.kernels : 0)
+    return kernel(
+      seconds: work / rate, streamed: 4 * parameters * turns / Double(8 * lanes),
+      weights: parameters, numbers: Double(rows) * numbers, type: type)
+  }
+
+  /// Seconds of a kernel that works so long, reads so many bytes of weights all in all, and takes and
+  /// gives so many numbers; those of two bytes, and weights of them, become float32 first.
+  private func kernel(
+    seconds: Double, streamed: Double, weights: Double, numbers: Double, type: DType
+  ) -> Double {
+    let conversion = type == .float32 ? 0 : 6 * (numbers + weights) / CPUModel.conversion
+    let memory =
+      4 * weights > CPUModel.memory.cached
+      ? streamed / (CPUModel.memory.bandwidth * Double(threads)) : 0
+    let alone = seconds + memory
     guard threads > 1 else { return 2 * CPUModel.start + conversion + alone }
+    let share = max(1 - CPUModel.waiting.processors / Double(threads), 0.5)
     return 2 * CPUModel.start + conversion
       + min(alone / share, alone + CPUModel.waiting.seconds * (1 - share))
   }
 
-  /// Seconds of composed operations that move `bytes` beside their multiply-adds.
+  /// Seconds of composed operations that move `bytes` beside their multiply-adds with so many `weights`;
+  /// `transposes` where they put single numbers into another order.
   public func composed(
-    multiplyAdds: Double, bytes: Double, type: DType = .float32
+    multiplyAdds: Double, weights: Double = 0, bytes: Double, transposes: Bool = false,
+    type: DType = .float32
   ) -> Double {
     let bandwidth = CPUModel.composedBandwidth
-    return 4 * CPUModel.start + multiplyAdds / rate(of: type)
-      + bytes / (bytes < bandwidth.limit ? bandwidth.cached : bandwidth.uncached)
+    let packing = type == .float32 ? weights * CPUModel.packing.dense : 0
+    return 4 * CPUModel.start + (multiplyAdds + packing) / rate(of: type)
+      + bytes / (transposes ? bandwidth.numbers : bandwidth.tiles)
   }
 }

@@ -93,30 +93,52 @@ public struct FactorChainCPU: Sendable {
     }
   }
 
-  /// X [rows, K], the numbers of each factor, bias [N] → Y [rows, N].
+  /// X [rows, K], the numbers of each factor, bias [N] → activation(Y + bias) [rows, N].
   ///
   /// The caller sees to shapes; all arrays are float32. There is no gradient.
   public func callAsFunction(
-    _ x: MLXArray, weights: [MLXArray], bias: MLXArray? = nil
+    _ x: MLXArray, weights: [MLXArray], bias: MLXArray? = nil,
+    activation: KernelActivation = .none
   ) -> MLXArray {
     var problem = problem
     problem.has_bias = bias == nil ? 0 : 1
+    problem.activation = activation.c
     return Self.kernel(
       problem, [x] + weights + [bias].compactMap(\.self),
       output: [Int(problem.rows), Int(problem.outputs)],
       scratch: tessera_chain_scratch(&problem))
   }
 
-  /// X [rows, K], dY [rows, N], the numbers of each factor → dX [rows, K] and the gradient of each
-  /// factor's numbers, in the shape of its array.
+  /// The gradients of a product.
+  public struct Gradients {
+    /// That of X [rows, K].
+    public var x: MLXArray
+    /// That of each factor's numbers, in the shape of its array.
+    public var weights: [MLXArray]
+    /// That of what goes into the activation, [rows, N]: its sum over the rows is the bias'.
+    public var outputs: MLXArray
+  }
+
+  /// X [rows, K], dY [rows, N], the numbers of each factor, bias [N] → the gradients.
   ///
   /// What the factors give each other is computed again. Costs two forward passes beside that; every
   /// sum over the rows is added in one order, whatever the threads are.
-  public func gradients(_ x: MLXArray, _ dy: MLXArray, weights: [MLXArray]) -> [MLXArray] {
+  public func gradients(
+    _ x: MLXArray, _ dy: MLXArray, weights: [MLXArray], bias: MLXArray? = nil,
+    activation: KernelActivation = .none
+  ) -> Gradients {
     var problem = problem
-    return Self.gradient(
-      problem, [x, dy] + weights,
-      outputs: [[Int(problem.rows), Int(problem.inputs)]] + weights.map(\.shape),
+    problem.activation = activation.c
+    // Only an activation's derivative depends on the bias.
+    let bias = activation == .none ? nil : bias
+    problem.has_bias = bias == nil ? 0 : 1
+    let arrays = Self.gradient(
+      problem, [x, dy] + weights + [bias].compactMap(\.self),
+      outputs: [[Int(problem.rows), Int(problem.inputs)]] + weights.map(\.shape)
+        + (activation == .none ? [] : [[Int(problem.rows), Int(problem.outputs)]]),
       scratch: tessera_chain_gradient_scratch(&problem))
+    return Gradients(
+      x: arrays[0], weights: Array(arrays[1...weights.count]),
+      outputs: activation == .none ? dy : arrays[weights.count + 1])
   }
 }

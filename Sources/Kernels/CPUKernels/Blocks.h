@@ -4,17 +4,9 @@
 #include "Levels.h"
 #include "Parallel.h"
 
-// Panels of a block, at most.
-#define MOST_PANELS 4
-
 static inline int64_t ceiling(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
-// Panels of a block, so that there are two blocks a thread at least and none waits long for the last.
-static inline int64_t panels_of_block(int64_t panels, int32_t threads) {
-  return smaller(MOST_PANELS, larger(1, panels / (2 * threads)));
-}
 
 // Bytes for so many floats, wherever the allocation begins.
 static inline size_t aligned_size(int64_t floats) { return (size_t)floats * sizeof(float) + 64; }
@@ -22,4 +14,15 @@ static inline size_t aligned_size(int64_t floats) { return (size_t)floats * size
 // A worker's part of the scratch memory, at the start of a line of the cache.
 static inline float *part_of_worker(void *scratch, size_t size, int32_t worker) {
   return (float *)(((uintptr_t)scratch + (size_t)worker * size + 63) & ~(uintptr_t)63);
+}
+
+// Brings some floats nearer, to be read or to be written.
+static inline void prefetch(const float *from, int64_t count, const int to_write) {
+  for (int64_t i = 0; i < count; i += 16) {
+    if (to_write) {
+      __builtin_prefetch(from + i, 1, 2);
+    } else {
+      __builtin_prefetch(from + i, 0, 2);
+    }
+  }
 }

@@ -28,8 +28,7 @@ void read_rows(
 }
 
 void write_rows(
-    const Level *level, Rows rows, const float *from, const float *bias, int64_t panels, int64_t width,
-    float *to) {
+    const Level *level, Rows rows, const float *from, int64_t panels, int64_t width, float *to) {
   for (int64_t panel = 0; panel < panels; ++panel) {
     float *places[MOST_LANES];
     for (int64_t lane = 0; lane < level->lanes; ++lane) {
@@ -37,35 +36,80 @@ void write_rows(
       places[lane] = row < rows.count ? to + row * rows.length : 0;
     }
     level->scatter(
-        from + panel * width * level->lanes, (Columns){0, rows.length, INT64_MAX - 3, 0}, bias, places);
+        from + panel * width * level->lanes, (Columns){0, rows.length, INT64_MAX - 3, 0}, places);
   }
 }
 
-void apply_factor(
-    const Level *level, const TesseraBlockFactor *factor, const float *weights, int64_t panels,
-    int64_t width, const float *in, float *out) {
+void finish_rows(
+    const Level *level, const Finish *job, int64_t length, int64_t panels, int64_t width, float *values,
+    const float *dy) {
+  if (!job->bias && job->activation == TESSERA_NO_ACTIVATION) return;
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    int64_t start = panel * width * level->lanes;
+    level->finish(
+        job, (Columns){0, length, INT64_MAX - 3, 0}, values + start, dy ? dy + start : 0);
+  }
+}
+
+// The contraction of a part: a block and a place along the first axis of outputs.
+typedef struct {
+  Contraction job;
+  int64_t from, to;
+} Part;
+
+static Part part_of(const TesseraBlockFactor *factor, const float *weights, int64_t part) {
   const TesseraAxis *blocks = factor->blocks, *outputs = factor->outputs, *inner = factor->inner;
-  for (int64_t b0 = 0; b0 < blocks[0].count; ++b0) {
-    for (int64_t b1 = 0; b1 < blocks[1].count; ++b1) {
-      for (int64_t o = 0; o < outputs[0].count; ++o) {
-        int64_t from = b0 * blocks[0].input + b1 * blocks[1].input;
-        int64_t to = b0 * blocks[0].output + b1 * blocks[1].output + o * outputs[0].output;
-        for (int64_t panel = 0; panel < panels; ++panel) {
-          level->contract(&(Contraction){
-              .outputs = outputs[1].count,
-              .groups = inner[0].count,
-              .inner = inner[1].count,
-              .w = weights + b0 * blocks[0].weight + b1 * blocks[1].weight + o * outputs[0].weight,
-              .w_o = outputs[1].weight,
-              .w_g = inner[0].weight,
-              .w_k = inner[1].weight,
-              .in = in + (panel * width + from) * level->lanes,
-              .in_g = inner[0].input,
-              .in_k = inner[1].input,
-              .out = out + (panel * width + to) * level->lanes,
-              .out_o = outputs[1].output});
-        }
-      }
+  const int64_t o = part % outputs[0].count, block = part / outputs[0].count;
+  const int64_t b0 = block / blocks[1].count, b1 = block % blocks[1].count;
+  return (Part){
+      .job =
+          {.outputs = outputs[1].count,
+           .groups = inner[0].count,
+           .inner = inner[1].count,
+           .w = weights + b0 * blocks[0].weight + b1 * blocks[1].weight + o * outputs[0].weight,
+           .w_o = outputs[1].weight,
+           .w_g = inner[0].weight,
+           .w_k = inner[1].weight,
+           .in_g = inner[0].input,
+           .in_k = inner[1].input,
+           .out_o = outputs[1].output},
+      .from = b0 * blocks[0].input + b1 * blocks[1].input,
+      .to = b0 * blocks[0].output + b1 * blocks[1].output + o * outputs[0].output};
+}
+
+int64_t packed_factor_parts(const TesseraBlockFactor *factor) {
+  return factor->blocks[0].count * factor->blocks[1].count * factor->outputs[0].count;
+}
+
+static int64_t part_size(const Level *level, const TesseraBlockFactor *factor) {
+  return packed_size(
+      level, factor->outputs[1].count, factor->inner[0].count * factor->inner[1].count);
+}
+
+int64_t packed_factor_size(const Level *level, const TesseraBlockFactor *factor) {
+  return packed_factor_parts(factor) * part_size(level, factor);
+}
+
+void pack_factor_part(
+    const Level *level, const TesseraBlockFactor *factor, const float *weights, int64_t part, float *packed) {
+  const Part place = part_of(factor, weights, part);
+  level->pack(&place.job, packed + part * part_size(level, factor));
+}
+
+void apply_factor(
+    const Level *level, const TesseraBlockFactor *factor, const float *weights, const float *packed,
+    int64_t panels, int64_t width, const float *in, float *out) {
+  const int64_t parts = packed_factor_parts(factor), size = part_size(level, factor);
+  for (int64_t part = 0; part < parts; ++part) {
+    Part place = part_of(factor, weights, part);
+    if (packed) {
+      place.job.w = packed + part * size;
+      place.job.is_packed = 1;
+    }
+    for (int64_t panel = 0; panel < panels; ++panel) {
+      place.job.in = in + (panel * width + place.from) * level->lanes;
+      place.job.out = out + (panel * width + place.to) * level->lanes;
+      level->contract(&place.job);
     }
   }
 }

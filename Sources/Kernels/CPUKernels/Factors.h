@@ -16,14 +16,29 @@ void read_rows(
     const Level *level, Rows rows, const float *from, int64_t padded, int64_t panels, int64_t width,
     float *to);
 
-// Panels into rows, plus a bias if there is one.
+// Panels into rows.
 void write_rows(
-    const Level *level, Rows rows, const float *from, const float *bias, int64_t panels, int64_t width,
-    float *to);
+    const Level *level, Rows rows, const float *from, int64_t panels, int64_t width, float *to);
 
+// Finishes the first `length` numbers of the rows in panels; dy, if given, lies in panels of the same width.
+void finish_rows(
+    const Level *level, const Finish *job, int64_t length, int64_t panels, int64_t width, float *values,
+    const float *dy);
+
+// A factor's numbers in the order in which its contractions read them: floats, how many parts there are to
+// pack, and one part.
+int64_t packed_factor_size(const Level *level, const TesseraBlockFactor *factor);
+int64_t packed_factor_parts(const TesseraBlockFactor *factor);
+void pack_factor_part(
+    const Level *level, const TesseraBlockFactor *factor, const float *weights, int64_t part, float *packed);
+
+// Rows that make packing worth its time.
+#define PACKED_ROWS 128
+
+// `packed` may be null: then the weights are read where they are.
 void apply_factor(
-    const Level *level, const TesseraBlockFactor *factor, const float *weights, int64_t panels,
-    int64_t width, const float *in, float *out);
+    const Level *level, const TesseraBlockFactor *factor, const float *weights, const float *packed,
+    int64_t panels, int64_t width, const float *in, float *out);
 
 // The factor of the transposed matrix, on the same weights.
 TesseraBlockFactor transposed(const TesseraBlockFactor *factor);

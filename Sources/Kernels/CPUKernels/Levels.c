@@ -16,9 +16,13 @@ const Level *tessera_level(TesseraCPULevel level) {
 #if defined(__x86_64__)
   // A level that the processor lacks would end the process.
   if (level > tessera_cpu_level()) level = tessera_cpu_level();
-  if (level == TESSERA_CPU_AVX512) return &tessera_level_avx512;
+  if (level == TESSERA_CPU_AVX512) {
+    return __builtin_cpu_supports("avx512bf16") ? &tessera_level_avx512_bf16 : &tessera_level_avx512;
+  }
   if (level == TESSERA_CPU_AVX2) return &tessera_level_avx2;
 #endif
   (void)level;
   return &tessera_level_portable;
 }
+
+int32_t tessera_cpu_has_pairs(TesseraCPULevel level) { return tessera_level(level)->has_pairs; }

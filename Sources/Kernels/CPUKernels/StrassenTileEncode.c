@@ -23,8 +23,15 @@ static Job plan(const TesseraStrassenTile *problem) {
   return job;
 }
 
+// Bytes of the packed encoder.
+static size_t encoder_size(const Job *job) {
+  const int64_t t = job->problem->rows.tile;
+  return aligned_size(packed_size(job->level, job->problem->rank, t * t));
+}
+
 size_t tessera_strassen_tile_encode_scratch(const TesseraStrassenTile *problem) {
-  return plan(problem).scratch_of_worker * (size_t)problem->threads;
+  Job job = plan(problem);
+  return encoder_size(&job) + job.scratch_of_worker * (size_t)problem->threads;
 }
 
 static void panel(void *context, int64_t item, int32_t worker) {
@@ -52,7 +59,7 @@ static void panel(void *context, int64_t item, int32_t worker) {
         to[lane] = tile < job->tiles ? job->planes + (r * job->tiles + tile) * job->inner : 0;
       }
       job->level->scatter(
-          encoded + r * ENCODED_TILES * lanes, (Columns){first, count, INT64_MAX - 3, 0}, 0, to);
+          encoded + r * ENCODED_TILES * lanes, (Columns){first, count, INT64_MAX - 3, 0}, to);
     }
   }
 }
@@ -61,8 +68,14 @@ void tessera_strassen_tile_encode(
     const void *problem, const void *const *inputs, void *const *outputs, void *scratch) {
   Job job = plan(problem);
   job.x = inputs[0];
-  job.encoder = inputs[1];
   job.planes = outputs[0];
-  job.scratch = scratch;
+  float *encoder = part_of_worker(scratch, 0, 0);
+  const int64_t area = job.problem->rows.tile * job.problem->rows.tile;
+  job.level->pack(
+      &(Contraction){
+          .outputs = job.problem->rank, .groups = 1, .inner = area, .w = inputs[1], .w_o = area, .w_k = 1},
+      encoder);
+  job.encoder = encoder;
+  job.scratch = (char *)scratch + encoder_size(&job);
   tessera_parallel(ceiling(job.tiles, job.level->lanes), job.problem->threads, panel, &job);
 }

@@ -30,17 +30,28 @@ void encode_tiles(
   for (int64_t i = 0; i < t; ++i) {
     level->gather(rows[i], (Columns){first * t, columns, t, area}, tiles + i * t * lanes);
   }
-  for (int64_t k = 0; k < count; ++k) {
-    level->contract(&(Contraction){
-        .outputs = problem->rank,
-        .groups = 1,
-        .inner = area,
-        .w = encoder,
-        .w_o = area,
-        .w_k = 1,
-        .in = tiles + k * area * lanes,
-        .in_k = 1,
-        .out = planes + k * lanes,
-        .out_o = stride});
+  // What is read next of the rows, while these tiles are encoded.
+  const int64_t next = (first + count) * t, until = smaller(next + count * t, problem->inputs);
+  for (int64_t i = 0; i < t; ++i) {
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      if (rows[i][lane]) prefetch(rows[i][lane] + next, until - next, 0);
+    }
+  }
+  // A few planes at a time, so that each is written in long runs.
+  const int64_t rank = problem->rank, strips = ceiling(rank, level->height);
+  for (int64_t strip = 0; strip < strips; ++strip) {
+    const int64_t r = first_of_strip(rank, level->height, strip);
+    for (int64_t k = 0; k < count; ++k) {
+      level->contract(&(Contraction){
+          .outputs = first_of_strip(rank, level->height, strip + 1) - r,
+          .groups = 1,
+          .inner = area,
+          .w = encoder + strip * level->height * area,
+          .in = tiles + k * area * lanes,
+          .in_k = 1,
+          .out = planes + (r * stride + k) * lanes,
+          .out_o = stride,
+          .is_packed = 1});
+    }
   }
 }

@@ -55,7 +55,8 @@ extension KroneckerPattern {
     let (weights, numbers) = (Double(nonZeros), Double(inputs + outputs))
     var predictions = [
       FactorMethod.composed: model.composed(
-        multiplyAdds: Double(rows) * weights, bytes: 4 * Double(rows) * numbers * 2)
+        multiplyAdds: Double(rows) * weights, bytes: 4 * Double(rows) * numbers * 2,
+        transposes: true)
     ]
     var obstacles = [FactorMethod.strided: "strided products are for GPUs"]
     obstacles[.matrix] = matrixObstacle
@@ -65,8 +66,8 @@ extension KroneckerPattern {
         + model.composed(multiplyAdds: 0, bytes: 16 * Double(inputs) * Double(outputs))
     }
     if dtype == .float32, layout == .first {
-      predictions[.kernel] = model.kernels(
-        units: rows, multiplyAdds: weights, numbers: numbers, parameters: weights)
+      predictions[.kernel] = model.chain(
+        rows: rows, multiplyAdds: weights, numbers: numbers, parameters: weights)
     } else {
       obstacles[.kernel] = "the CPU's kernel is for float32, batch first"
     }

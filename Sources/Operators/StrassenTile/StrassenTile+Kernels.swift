@@ -54,9 +54,10 @@ extension StrassenTile {
       let y = productOnCPU(
         x.asType(.float32).reshaped(-1, inputs), weight: weight.asType(.float32),
         encoder: encoder.asType(.float32),
-        decoder: decoder.asType(.float32), bias: bias?.asType(.float32), arrangement)
+        decoder: decoder.asType(.float32), bias: bias?.asType(.float32), activation: activation,
+        isShort: x.dtype == .bfloat16 && CPU.multipliesBFloat16, arrangement)
     {
-      return activation(y.reshaped(arrangement.leading + [outputs])).asType(x.dtype)
+      return y.reshaped(arrangement.leading + [outputs]).asType(x.dtype)
     }
     guard case .success(let kernels) = kernels(for: x.dtype) else {
       return referenceProduct(x, parameters, bias: bias, activation: activation)
@@ -75,12 +76,6 @@ extension StrassenTile {
   public func sharesEncoding(shape: [Int], dtype: DType) -> Bool {
     Device.default == .gpu
       || choice(shape: shape, dtype: dtype, keepsDense: false).path == .reference
-  }
-
-  /// Whether the kernels apply an activation where they write, for an input of a shape and type.
-  public func fusesActivation(shape: [Int], dtype: DType) -> Bool {
-    Device.default == .gpu
-      && choice(shape: shape, dtype: dtype, keepsDense: false).path == .kernels
   }
 
   /// ``encode(_:_:)`` by the fastest path of this machine, for the product of encoded

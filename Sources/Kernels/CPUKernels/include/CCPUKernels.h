@@ -19,6 +19,9 @@ typedef enum {
 // The best level that this processor can run.
 TesseraCPULevel tessera_cpu_level(void);
 
+// Whether a level multiplies pairs of bfloat16 in one instruction on this processor.
+int32_t tessera_cpu_has_pairs(TesseraCPULevel level);
+
 // After each product OpenBLAS's threads wait awake for so many ticks of the clock, as a power of two, and
 // take a processor from whatever comes next.
 int openblas_thread_timeout(void);
@@ -32,25 +35,41 @@ typedef struct {
 void tessera_copy(
     const void *problem, const void *const *inputs, void *const *outputs, void *scratch);
 
+// What is applied to an output where it is written.
+typedef enum {
+  TESSERA_NO_ACTIVATION,
+  TESSERA_GELU,
+  TESSERA_GELU_TANH,
+  TESSERA_SILU,
+} TesseraActivation;
+
 // How rows form tiles of t: along the tokens of each sample, or at one token across samples.
 typedef struct {
   int64_t samples, tokens;
   int32_t tile, across_samples;
 } TesseraRowTiles;
 
-// Y [rows, N] = decode(encode(X) W), by planes of one product each.
+// Y [rows, N] = activation(decode(encode(X) W) + bias), by planes of one product each.
 typedef struct {
   TesseraRowTiles rows;
   int64_t inputs, outputs, rank;
   TesseraCPULevel level;
   int32_t threads, has_bias;
+  // Whether the weight is stored as [R, ceil(K/t), ceil(N/t)].
+  int32_t is_transposed;
+  TesseraActivation activation;
+  // Whether dy [rows, N] is given too, and Y is dy times the activation's derivative.
+  int32_t has_gradient;
+  // Whether planes and weights are rounded to bfloat16, which some processors multiply twice as fast; sums are
+  // of float32.
+  int32_t is_short;
 } TesseraStrassenTile;
 
 // Bytes that the product needs beside its operands.
 size_t tessera_strassen_tile_scratch(const TesseraStrassenTile *problem);
 
-// inputs: x [rows, K], weight [R, ceil(N/t), ceil(K/t)], encoder [R, t*t], decoder [R, t*t], and bias
-// [N] if there is one; outputs: y [rows, N].
+// inputs: x [rows, K], weight [R, ceil(N/t), ceil(K/t)], encoder [R, t*t], decoder [R, t*t], then bias
+// [N] and dy [rows, N] if there are any; outputs: y [rows, N].
 void tessera_strassen_tile(
     const void *problem, const void *const *inputs, void *const *outputs, void *scratch);
 
@@ -76,7 +95,7 @@ typedef struct {
 
 enum { TESSERA_CHAIN_LIMIT = 16, TESSERA_LARGEST_TILE = 8 };
 
-// Y [rows, N] = the chain's factors applied to the rows of X [rows, K], the first one first.
+// Y [rows, N] = activation(the chain's factors applied to the rows of X [rows, K], the first one first, + bias).
 typedef struct {
   int64_t rows, inputs, outputs;
   // How many numbers a row has before the first factor and after each, padding included.
@@ -85,6 +104,7 @@ typedef struct {
   int32_t count;
   TesseraCPULevel level;
   int32_t threads, has_bias;
+  TesseraActivation activation;
 } TesseraChain;
 
 size_t tessera_chain_scratch(const TesseraChain *problem);
@@ -96,8 +116,9 @@ void tessera_chain(
 size_t tessera_chain_gradient_scratch(const TesseraChain *problem);
 
 // The gradients of the product. Each factor's array is as large as its axes say, without gaps.
-// inputs: x [rows, K], dy [rows, N], the numbers of each factor; outputs: dx [rows, K] and the gradient of
-// each factor's numbers.
+// inputs: x [rows, K], dy [rows, N], the numbers of each factor, and bias [N] if there is one; outputs: dx
+// [rows, K], the gradient of each factor's numbers, and, where there is an activation, the gradient
+// [rows, N] of what goes into it.
 void tessera_chain_gradient(
     const void *problem, const void *const *inputs, void *const *outputs, void *scratch);
 
