@@ -79,7 +79,8 @@ final class InputMoments {
   ///
   /// The best dense weight for these is W* = cov(y, x) cov(x)⁻¹. Rank-deficient inputs leave part of
   /// it open, and a small ridge fills that with the weight W that was there:
-  /// W* = (cov(y, x) + λ W) (cov(x) + λ I)⁻¹.
+  /// W* = (cov(y, x) + λ W) (cov(x) + λ I)⁻¹ = W + (cov(y, x) − W cov(x)) (cov(x) + λ I)⁻¹. The second
+  /// form keeps W where it is right already, to the precision of the sums.
   func target(weight: MLXArray, ridge: Double = 1e-2) throws -> FitTarget {
     try flush()
     let count = Float(max(1, rows))
@@ -91,10 +92,13 @@ final class InputMoments {
     }
     let inputs = covariance.dim(0)
     let amount = sum(diagonal(covariance)) * (ridge / Double(inputs))
-    let best = MLXLinalg.solve(
-      covariance + amount * .eye(inputs),
-      (cross + amount * weight.asType(.float32)).transposed()
-    ).transposed()
+    let weight = weight.asType(.float32)
+    let best =
+      weight
+      + MLXLinalg.solve(
+        covariance + amount * .eye(inputs),
+        (cross - matmul(weight, covariance)).transposed()
+      ).transposed()
     // Few tiles do not determine t·K directions: without white inputs mixed in, the fit would be
     // right on them and on nothing else.
     let stacked = try sampledTiles().map { $0.mixed(try $0.shrinkage()) }

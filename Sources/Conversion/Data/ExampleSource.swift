@@ -33,6 +33,7 @@ public struct ExampleSource: Hashable, Sendable {
   var isFolder: Bool {
     var isFolder: ObjCBool = false
     let path = url?.path(percentEncoded: false) ?? ""
-    return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && isFolder.boolValue
+    return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+      && isFolder.boolValue
   }
 }

@@ -102,10 +102,12 @@ final class ConvertibleLanguageModel: ConvertibleModel {
     for text in texts {
       var rest = text[...]
       while !rest.isEmpty {
-        var end = rest.utf8.index(
-          rest.startIndex, offsetBy: 1 << 16, limitedBy: rest.endIndex) ?? rest.endIndex
+        var end =
+          rest.utf8.index(
+            rest.startIndex, offsetBy: 1 << 16, limitedBy: rest.endIndex) ?? rest.endIndex
         if end < rest.endIndex {
-          end = rest[end...].firstIndex { $0.isNewline }.map { rest.index(after: $0) }
+          end =
+            rest[end...].firstIndex { $0.isNewline }.map { rest.index(after: $0) }
             ?? rest.endIndex
         }
         pieces.append(String(rest[..<end]))

@@ -22,7 +22,7 @@ final class LayerFitter {
   private var states: [(original: MLXArray, converted: MLXArray)]
   private var reached = 0
   /// Whether a layer has been replaced: until then both models give the same.
-  private var isChanged = false
+  private var isChanged: Bool
 
   init(
     original: any StagedModel, converted: any StagedModel, batches: [ExampleBatch]
@@ -30,6 +30,7 @@ final class LayerFitter {
     self.original = original
     self.converted = converted
     trace = try LayerTrace(of: original)
+    isChanged = converted.modules().contains { $0 is StructuredLinear }
     states = try batches.map {
       let inputs = try $0.inputs()
       return (inputs, inputs)
@@ -105,7 +106,8 @@ final class LayerFitter {
     let parameters = try structure.fit(target)
     // A layer without a bias has none afterwards: readers of the checkpoint would not look for it.
     let bias =
-      moments.isEmpty ? linear.bias : try linear.bias.map { _ in try moments.bias(of: structure, parameters) }
+      moments.isEmpty
+      ? linear.bias : try linear.bias.map { _ in try moments.bias(of: structure, parameters) }
     try eval(Array(parameters.values) + [bias].compactMap(\.self))
     // A layer that a budget leaves dense is fitted all the same: it makes up for those before it.
     if structure is Dense, let weight = parameters["weight"] {
