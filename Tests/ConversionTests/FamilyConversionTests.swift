@@ -64,7 +64,10 @@ import Testing
   // MARK: - Conversion
 
   /// What can be the dense layer is it afterwards.
-  @Test(arguments: SmallFamily.allCases, ["monarch:blocks=1", "stl:rank=49,rows=batch"])
+  @Test(
+    arguments: SmallFamily.allCases.map { ($0, "monarch:blocks=1") } + [
+      (.gpt2, "stl:rank=49"), (.llama, "stl:rank=49,rows=batch"), (.mlp, "stl:rank=49"),
+    ])
   func aLosslessStructureKeepsTheLogits(_ family: SmallFamily, _ spec: String) throws {
     try withTemporaryFolder { folder in
       let source = try family.source(in: folder)
@@ -83,8 +86,8 @@ import Testing
   @Test(arguments: SmallFamily.allCases)
   func aConversionIsDistilledReportedAndWritten(_ family: SmallFamily) throws {
     try withTemporaryFolder { folder in
-      let source = try family.source(in: folder, counts: [400, 40])
-      let converter = try family.converter(rule("lowrank:rank=4", "*"), distill: 80)
+      let source = try family.source(in: folder, counts: [160, 40])
+      let converter = try family.converter(rule("lowrank:rank=4", "*"), distill: 40)
       let report = try converter.run(on: source)
       #expect(report.stages.map(\.name) == ["fit", "distil layers", "distil end to end"])
       let fidelity = try #require(report.fidelity)
