@@ -245,6 +245,12 @@ import Testing
       expectClose(
         [alone[family.isLanguageModel ? .perplexity : .accuracy]],
         [family.isLanguageModel ? exp(loss / count) : hits / count], .relative(1e-4))
+      // Neither the size of a batch nor what is left of the last one counts.
+      var odd = source
+      odd.batch = 5
+      let again = try model.evaluation(on: odd, against: nil)
+      #expect(again.count == alone.count)
+      expectClose(again.values.map(\.value), alone.values.map(\.value), .relative(1e-4))
       let same = try model.evaluation(on: source, against: family.load())
       #expect(same[.agreement] == 1 && abs(same[.divergence]) < 1e-6)
       #expect(same[.cosine].isNaN && same.measures.count == 4)

@@ -26,6 +26,10 @@ public struct Examples {
   public let count: Int
   private let make: (Int) throws -> [ExampleBatch]
 
+  private init(count: Int, make: @escaping (Int) throws -> [ExampleBatch]) {
+    (self.count, self.make) = (count, make)
+  }
+
   /// The batches of the first examples, all where there are no more.
   func batches(first limit: Int? = nil) throws -> [ExampleBatch] {
     try make(min(count, limit ?? count))
@@ -35,8 +39,7 @@ public struct Examples {
 extension Examples {
   /// Sequences in batches of equal length.
   init(sequences: [[Int32]]) {
-    count = sequences.count
-    make = { limit in
+    self.init(count: sequences.count) { limit in
       TokenBatches(Array(sequences.prefix(limit))).batches.map { batch in
         ExampleBatch(count: batch.tokens.count) { (batch.array, nil) }
       }
@@ -49,11 +52,30 @@ extension Examples {
   init(_ source: any BatchSource, limit: Int?, batch: Int) {
     let size = min(batch, source.count)
     let count = min(source.count, max(size, limit ?? source.count)) / max(1, size) * size
-    self.count = count
-    make = { limit in
+    self.init(count: count) { limit in
       (0..<(limit + size - 1) / max(1, size)).map { step in
         ExampleBatch(count: size) {
           let batch = try source.batch(step: step, size: size, part: 0, of: 1)
+          return (batch.inputs, batch.targets)
+        }
+      }
+    }
+  }
+}
+
+extension Examples {
+  /// What an evaluation takes: all examples in their stored order, the last batch a smaller one, or a
+  /// limited number of shuffled ones.
+  init(judging source: any BatchSource, limit: Int?, batch: Int) {
+    guard limit == nil else {
+      self.init(source, limit: limit, batch: batch)
+      return
+    }
+    self.init(count: source.count) { limit in
+      stride(from: 0, to: limit, by: max(1, batch)).map { start in
+        let range = start..<min(limit, start + batch)
+        return ExampleBatch(count: range.count) {
+          let batch = try source.examples(range)
           return (batch.inputs, batch.targets)
         }
       }

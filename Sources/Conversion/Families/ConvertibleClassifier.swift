@@ -72,7 +72,7 @@ final class ConvertibleClassifier: ConvertibleModel {
     on source: ExampleSource, against other: (any ConvertibleModel)?
   ) throws -> Fidelity {
     let examples = Examples(
-      try images(source, .validation), limit: source.heldOut, batch: source.batch ?? 32)
+      judging: try images(source, .validation), limit: source.heldOut, batch: source.batch ?? 32)
     let reference = other as? ConvertibleClassifier
     if let reference,
       (reference.classifier.classCount, reference.classifier.imageShape)

@@ -161,11 +161,12 @@ final class ConvertibleLanguageModel: ConvertibleModel {
     let (length, batch) = try shape(source)
     if source.isFolder, let url = source.url {
       let set = try tokenSet(url).tokens(.validation, length: length)
-      examples = Examples(set, limit: source.heldOut, batch: batch)
+      examples = Examples(judging: set, limit: source.heldOut, batch: batch)
     } else if let url = source.url {
       let windows = try windows(of: tokens(of: [Self.text(url)]), length: length)
       examples = Examples(
-        try Self.source(windows, 0..<windows.inputs.dim(0)), limit: source.heldOut, batch: batch)
+        judging: try Self.source(windows, 0..<windows.inputs.dim(0)), limit: source.heldOut,
+        batch: batch)
     } else {
       examples = try data(from: source).heldOut
     }
