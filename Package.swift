@@ -79,7 +79,7 @@ let package = Package(
       "Conversion",
       [
         "MLX", "MLXNN", "MLXOptimizers", "Kernels", "Operators", "Layers", "Models", "Reports",
-        collections,
+        "Training", collections,
       ]),
     library(
       "Training",
@@ -105,7 +105,9 @@ let package = Package(
     tests(of: "Operators", ["Encoders", collections], golden: true),
     tests(of: "Layers", ["MLXNN", "Operators", "Models", collections]),
     tests(of: "Models", ["MLXNN", "Operators", "Layers", collections], golden: true),
-    tests(of: "Conversion", ["MLXNN", "Operators", "Layers", "Models", "Reports", collections]),
+    tests(
+      of: "Conversion",
+      ["MLXNN", "Operators", "Layers", "Models", "Reports", "Training", collections]),
     tests(
       of: "Training",
       ["MLXNN", "MLXOptimizers", "Operators", "Layers", "Models", "Reports", collections]),

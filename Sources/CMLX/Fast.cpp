@@ -14,9 +14,11 @@ char* cmlx_rms_norm(CMLXArray* out, CMLXArray x, CMLXArray weight, float eps) {
 
 char* cmlx_rope(
     CMLXArray* out, CMLXArray x, int32_t dimensions, bool traditional, float base, float scale,
-    int32_t offset) {
+    int32_t offset, CMLXArray periods) {
   return returning(out, [&] {
-    return mx::fast::rope(value(x), dimensions, traditional, base, scale, offset);
+    return mx::fast::rope(
+        value(x), dimensions, traditional, periods ? std::nullopt : std::optional(base), scale,
+        offset, optional(periods));
   });
 }
 

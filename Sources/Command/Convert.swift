@@ -16,7 +16,7 @@ struct ScopeOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "Only layers whose path matches ('*' and '?'); may be given again. Default: all of the "
-        + "encoder.", valueName: "pattern"))
+        + "stack, which leaves out what is before and after it.", valueName: "pattern"))
   var layers: [String] = []
 
   func validate() throws {
@@ -26,7 +26,6 @@ struct ScopeOptions: ParsableArguments {
   }
 
   func rule(_ text: String, ratio: Double?) throws -> ConversionRule {
-    let layers = layers.isEmpty ? ["encoder.*"] : layers
     if let budget { return try ConversionRule(parsing: text, budget: budget, layers: layers) }
     return try ConversionRule(parsing: text, ratio: ratio, layers: layers)
   }
@@ -46,52 +45,77 @@ struct RuleOptions: ParsableArguments {
   func rule() throws -> ConversionRule { try scope.rule(to, ratio: scope.ratio) }
 }
 
-/// The options that say which texts a conversion sees.
-struct CorpusOptions: ParsableArguments {
+/// The options that say which examples a conversion sees.
+struct ExampleOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "UTF-8 texts, one a line. Default: WordNet's examples and definitions, from Debian's package "
-        + "wordnet-base.", valueName: "file"))
+      "What to calibrate on and judge by. Sentence encoders: UTF-8 texts, one a line. Language "
+        + "models: a UTF-8 text, or a set of `tessera data text`. Images: a set of `tessera data "
+        + "images`. Default for text: WordNet's examples and definitions, from Debian's package "
+        + "wordnet-base.", valueName: "path"))
   var calibrate: String?
 
-  @Option(help: "Texts to calibrate and distil on.")
-  var texts = 20_000
+  @Option(help: "Texts, windows of tokens or images to calibrate and distil on.")
+  var examples: Int?
 
-  @Option(help: "Other texts, to judge by.")
-  var heldOut = 1000
+  @Option(help: "Others, to judge by.")
+  var heldOut: Int?
+
+  @OptionGroup var shape: ShapeOptions
 
   func validate() throws {
-    guard texts > 0, texts <= 1 << 24 else {
-      throw ValidationError("expected --texts of 1 to \(1 << 24), got \(texts).")
+    if let examples, !(1...1 << 24).contains(examples) {
+      throw ValidationError("expected --examples of 1 to \(1 << 24), got \(examples).")
     }
-    // Neighbours and correlations of similarities need three.
-    guard heldOut >= 3, heldOut <= 1 << 15 else {
-      throw ValidationError("expected --held-out of 3 to \(1 << 15), got \(heldOut).")
+    if let heldOut, !(1...1 << 15).contains(heldOut) {
+      throw ValidationError("expected --held-out of 1 to \(1 << 15), got \(heldOut).")
     }
   }
 
-  func corpus() throws -> Corpus {
-    guard let calibrate else { return try .wordNet(calibration: texts, heldOut: heldOut) }
-    let url = URL(filePath: calibrate)
-    let lines = Set(try Corpus.lines(url).map { $0.lowercased() }).count
-    return try .text(
-      url, calibration: min(texts, max(1, lines - heldOut)), heldOut: heldOut)
+  func source() -> ExampleSource {
+    ExampleSource(
+      calibrate.map { URL(filePath: $0) }, calibration: examples, heldOut: heldOut,
+      length: shape.tokens, batch: shape.batch)
+  }
+}
+
+/// The options that say how examples go through a model.
+struct ShapeOptions: ParsableArguments {
+  @Option(help: "Language models: tokens of a window. Default: 256, or the model's limit.")
+  var tokens: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "Language models and images: examples of a batch. Layers with rows=batch give results that "
+        + "depend on it.", valueName: "examples"))
+  var batch: Int?
+
+  func validate() throws {
+    if let tokens, tokens < 1 {
+      throw ValidationError("expected --tokens above 0, got \(tokens).")
+    }
+    if let batch, !(1...1 << 16).contains(batch) {
+      throw ValidationError("expected --batch of 1 to \(1 << 16), got \(batch).")
+    }
   }
 }
 
 /// The options of every command that converts.
 struct ConversionArguments: ParsableArguments {
-  @OptionGroup var corpus: CorpusOptions
+  @OptionGroup var examples: ExampleOptions
 
-  @Option(help: "Texts that the fits see.")
-  var fitTexts = 2000
+  @Option(
+    help: ArgumentHelp(
+      "Examples that the fits see. Default: 2000 texts, 128 windows of tokens, 512 images.",
+      valueName: "examples"))
+  var fitExamples: Int?
 
-  @Option(help: "Steps of distillation after the fit, each on a batch of texts.")
+  @Option(help: "Steps of distillation after the fit, each on a batch of examples.")
   var distill = 0
 
   func validate() throws {
-    guard fitTexts > 0 else {
-      throw ValidationError("expected --fit-texts above 0, got \(fitTexts).")
+    if let fitExamples, fitExamples < 1 {
+      throw ValidationError("expected --fit-examples above 0, got \(fitExamples).")
     }
     guard distill >= 0 else {
       throw ValidationError("expected --distill of 0 or more, got \(distill).")
@@ -99,7 +123,7 @@ struct ConversionArguments: ParsableArguments {
   }
 
   func options(_ rule: ConversionRule) -> ConversionOptions {
-    ConversionOptions(rules: [rule], fitTexts: fitTexts, distillationSteps: distill)
+    ConversionOptions(rules: [rule], fitExamples: fitExamples, distillationSteps: distill)
   }
 }
 
@@ -107,7 +131,7 @@ struct Convert: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Replace dense layers of a model: plan, calibrate, fit, distil, write, report.")
 
-  @Argument(help: "A Hugging Face folder: config.json, model.safetensors, tokenizer.json.")
+  @Argument(help: "A Hugging Face folder; for texts with its tokenizer.json.")
   var model: String
 
   @Argument(help: "The folder to write.")
@@ -130,10 +154,9 @@ struct Convert: ParsableCommand {
       folder: URL(filePath: model), options: conversion.options(try rules.rule()))
     try converter.original.checkpoint.folder.checkTarget(target, replacingExisting: force)
     try report.map(checkWritable)
-    let corpus = try conversion.corpus.corpus()
     try Interruption.watch()
     let line = ProgressLine()
-    let result = try converter.run(corpus: corpus) { progress in
+    let result = try converter.run(on: conversion.examples.source()) { progress in
       line.show(progress.stage, progress.completed, progress.total, progress.detail)
       try Interruption.check()
     }
@@ -152,7 +175,7 @@ struct SweepCommand: ParsableCommand {
     commandName: "sweep",
     abstract: "Convert a model to several structures on the same texts and compare them.")
 
-  @Argument(help: "A Hugging Face folder: config.json, model.safetensors, tokenizer.json.")
+  @Argument(help: "A Hugging Face folder; for texts with its tokenizer.json.")
   var model: String
 
   @Option(
@@ -181,11 +204,11 @@ struct SweepCommand: ParsableCommand {
       return conversion.options(try scope.rule(text, ratio: isWhole ? nil : scope.ratio))
     }
     try report.map(checkWritable)
-    let corpus = try conversion.corpus.corpus()
     try Interruption.watch()
     let line = ProgressLine()
-    let sweep = try Sweep.run(folder: URL(filePath: model), options: options, corpus: corpus) {
-      number, progress in
+    let sweep = try Sweep.run(
+      folder: URL(filePath: model), options: options, on: conversion.examples.source()
+    ) { number, progress in
       line.show(
         "\(to[number]): \(progress.stage)", progress.completed, progress.total, progress.detail)
       try Interruption.check()

@@ -23,7 +23,7 @@ struct Inspect: ParsableCommand {
 
 struct Evaluate: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "A model's fidelity to another, or its agreement with scores.")
+    abstract: "A model's perplexity, accuracy or agreement with scores; its fidelity to another.")
 
   @Argument(help: "A Hugging Face folder.")
   var model: String
@@ -32,15 +32,30 @@ struct Evaluate: ParsableCommand {
   var against: String?
 
   @Option(
-    help: ArgumentHelp("UTF-8 lines: texts, or 'score <tab> text <tab> text'.", valueName: "file"))
+    help: ArgumentHelp(
+      "Sentence encoders: UTF-8 lines, texts or 'score <tab> text <tab> text'. Language models: a "
+        + "UTF-8 text, or a set of `tessera data text`, of which the validation part counts. "
+        + "Images: a set of `tessera data images`, likewise.", valueName: "path"))
   var data: String
 
+  @Option(
+    help: ArgumentHelp(
+      "Language models and images: windows or images at most. Default: all.", valueName: "examples")
+  )
+  var limit: Int?
+
+  @OptionGroup var shape: ShapeOptions
   @OptionGroup var printing: OutputOptions
+
+  func validate() throws {
+    if let limit, limit < 1 { throw ValidationError("expected --limit above 0, got \(limit).") }
+  }
 
   func run() throws {
     let evaluation = try Evaluation(
       folder: URL(filePath: model), against: against.map { URL(filePath: $0) },
-      data: URL(filePath: data))
+      on: ExampleSource(
+        URL(filePath: data), heldOut: limit, length: shape.tokens, batch: shape.batch))
     try printing.print(evaluation) { evaluation.table }
   }
 }

@@ -27,32 +27,37 @@ final class ProgressLine {
   }
 }
 
-/// Ctrl-C, seen at the next step of the work, so that nothing is left half-done.
+/// Ctrl-C or SIGTERM, seen at the next step of the work, so that nothing is left half-done.
 enum Interruption: Error, CustomStringConvertible {
   case interrupted
 
   var description: String { "interrupted; nothing was written." }
 
-  /// What a shell reports for a program that SIGINT ended.
-  static let exitCode: Int32 = 128 + SIGINT
+  /// What a shell reports for a program that SIGTERM, or else SIGINT, ended.
+  static var exitCode: Int32 {
+    128 + (requested.load(ordering: .relaxed) == SIGTERM ? SIGTERM : SIGINT)
+  }
 
-  private static let requested = Atomic(false)
+  /// The signal that asked first, or 0.
+  private static let requested = Atomic<CInt>(0)
 
-  /// Whether Ctrl-C was pressed.
-  static var isRequested: Bool { requested.load(ordering: .relaxed) }
+  /// Whether a signal asked to stop.
+  static var isRequested: Bool { requested.load(ordering: .relaxed) != 0 }
 
-  /// Takes Ctrl-C, and other signals that ask, over from the system: the first asks, the second ends
-  /// the process at once, as SIGTERM and SIGHUP do, after what is half-written has been deleted.
+  /// Takes Ctrl-C, SIGTERM and other signals that ask over from the system: the first asks, the
+  /// second ends the process at once, as SIGHUP does, after what is half-written has been deleted.
   static func watch(alsoOn others: [CInt] = []) throws {
     try TemporaryPath.deleteAllWhenInterrupted()
-    for number in [SIGINT] + others {
-      signal(number) { _ in
-        if Interruption.requested.exchange(true, ordering: .relaxed) { kill(getpid(), SIGTERM) }
+    for number in [SIGINT, SIGTERM] + others {
+      signal(number) { number in
+        let (isFirst, _) = Interruption.requested.compareExchange(
+          expected: 0, desired: number, ordering: .relaxed)
+        if !isFirst { kill(getpid(), SIGHUP) }
       }
     }
   }
 
-  /// Throws if Ctrl-C was pressed.
+  /// Throws if a signal asked to stop.
   static func check() throws {
     if isRequested { throw Interruption.interrupted }
   }

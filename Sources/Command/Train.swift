@@ -6,8 +6,8 @@ struct Train: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Train a model by a recipe: from scratch or fine-tuned, on one or several processes.",
     discussion: """
-      Run it under mpirun for several processes: mpirun -n 4 tessera train RECIPE. Ctrl-C (or \
-      SIGUSR1, which mpirun passes on) ends the run after the present step with a checkpoint.
+      Run it under mpirun for several processes: mpirun -n 4 tessera train RECIPE. Ctrl-C, \
+      SIGTERM (or SIGUSR1, which mpirun passes on) ends the run after the present step with a checkpoint.
       """)
 
   @Argument(help: "A YAML file; see the article on training in the documentation.")

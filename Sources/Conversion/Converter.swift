@@ -3,27 +3,30 @@ import Layers
 import MLX
 import MLXNN
 import Models
+import Operators
 import Reports
 
 /// How a conversion is to be done.
 public struct ConversionOptions: Sendable {
   /// What the layers become; the first rule that applies to a layer counts.
   public var rules: [ConversionRule]
-  /// Texts whose inputs the fits see; distillation sees all of the corpus's calibration texts.
-  public var fitTexts: Int
+  /// Examples whose inputs the fits see, `nil` for as many as suit the kind of model; distillation
+  /// sees all that are for calibration.
+  public var fitExamples: Int?
   /// Steps of distillation, a quarter of them layer by layer, the rest end to end.
   public var distillationSteps: Int
-  /// Texts in a batch of the timed model.
-  public var timedTexts: Int
+  /// Examples in a batch of the timed model, `nil` for as many as suit its kind.
+  public var timedExamples: Int?
 
   /// Makes options.
   public init(
-    rules: [ConversionRule], fitTexts: Int = 2000, distillationSteps: Int = 0, timedTexts: Int = 32
+    rules: [ConversionRule], fitExamples: Int? = nil, distillationSteps: Int = 0,
+    timedExamples: Int? = nil
   ) {
     self.rules = rules
-    self.fitTexts = fitTexts
+    self.fitExamples = fitExamples
     self.distillationSteps = distillationSteps
-    self.timedTexts = timedTexts
+    self.timedExamples = timedExamples
   }
 }
 
@@ -39,62 +42,82 @@ public struct ConversionProgress: Sendable {
   public var detail: String?
 }
 
-/// Converts a sentence encoder: plan, calibrate, fit, distil, measure, write.
+/// Converts a model: plan, calibrate, fit, distil, measure, write.
 public final class Converter {
   /// The model as it was.
-  public let original: SentenceEncoder
+  public let original: any ConvertibleModel
   /// The model as it becomes.
-  public let converted: SentenceEncoder
-  /// What becomes of each layer; of layers that share a budget it is decided by ``run(corpus:progress:)``.
+  public let converted: any ConvertibleModel
+  /// What becomes of each layer; of layers that share a budget it is decided by ``run(on:progress:)``.
   public private(set) var plan: ConversionPlan
   let options: ConversionOptions
   /// The folder's name, for reports.
   let name: String
+  private let trace: LayerTrace
 
   /// Loads the model and plans, which checks everything that can be checked before work begins.
   public init(folder: URL, options: ConversionOptions) throws {
-    original = try SentenceEncoder(folder: folder, structuredLayers: .standard)
-    converted = try SentenceEncoder(folder: folder, structuredLayers: .standard)
+    original = try ConvertibleModels.load(folder)
+    converted = try ConvertibleModels.load(folder)
     plan = try ConversionPlan(for: converted.model, rules: options.rules)
+    trace = try LayerTrace(of: original.model)
     self.options = options
     name = folder.standardizedFileURL.lastPathComponent
+    try checkThatNothingLearnsToLookAhead()
+  }
+
+  /// Throws if distillation could teach a causal model to see later tokens: an exact Strassen-Tile
+  /// layer treats tokens apart only as long as its weight is the encoding of a dense one.
+  private func checkThatNothingLearnsToLookAhead() throws {
+    guard options.distillationSteps > 0, type(of: original.model).tokenFlow == .causal else {
+      return
+    }
+    for layer in plan.layers {
+      for structure in [layer.structure] + layer.alternatives {
+        guard let tiles = structure as? StrassenTile, tiles.rows != .batch else { continue }
+        throw ConversionError(
+          "[convert] expected `rows=batch` in \(tiles.spec), since distillation would let a causal "
+            + "model learn from later tokens of a tile, got rows=\(tiles.rows.rawValue); add "
+            + "rows=batch, or do not distil.")
+      }
+    }
   }
 
   /// Converts the model in memory and reports on it.
   ///
   /// Throws what `progress` throws, which is how a caller interrupts.
   public func run(
-    corpus: Corpus, progress: (ConversionProgress) throws -> Void = { _ in }
+    on source: ExampleSource = ExampleSource(),
+    progress: (ConversionProgress) throws -> Void = { _ in }
   ) throws -> ConversionReport {
-    guard corpus.heldOut.count >= 3, !corpus.calibration.isEmpty, options.fitTexts > 0 else {
+    let amounts = type(of: original).amounts
+    let data = try original.data(from: source)
+    let fitCount = options.fitExamples ?? amounts.fitted
+    guard data.heldOut.count >= amounts.judged, min(fitCount, data.calibration.count) > 0 else {
       throw ConversionError(
-        "[convert] expected texts to fit on and three or more to judge by, got "
-          + "\(min(options.fitTexts, corpus.calibration.count)) and \(corpus.heldOut.count).")
+        "[convert] expected examples to fit on and \(amounts.judged) or more to judge by, got "
+          + "\(min(fitCount, data.calibration.count)) and \(data.heldOut.count).")
     }
-    let tokenizer = try original.tokenizer()
-    let heldOut = TokenBatches(try tokenizer.tokens(of: corpus.heldOut))
-    let training = try tokenizer.tokens(of: corpus.calibration)
-    let reference = try original.embeddings(heldOut)
+    let compare = try original.comparison(on: data.heldOut)
     var stages: [StageReport] = []
     func stage(_ name: String, _ work: () throws -> Void) throws {
       let duration = try ContinuousClock().measure(work)
       stages.append(
         StageReport(
-          name: name, seconds: duration / .seconds(1),
-          fidelity: try Fidelity(of: converted.embeddings(heldOut), to: reference)))
+          name: name, seconds: duration / .seconds(1), fidelity: try compare(converted)))
     }
 
-    let fitted = TokenBatches(Array(training.prefix(options.fitTexts)))
+    let fitted = try data.calibration.batches(first: fitCount)
     if plan.isOpen {
-      // The corpus is in random order, so its first texts are as good as any.
-      try decide(fitted, probes: TokenBatches(Array(training.prefix(128))), progress)
+      try decide(fitted, probes: data.calibration.batches(first: amounts.probed), progress)
     }
     try stage("fit") { try fit(fitted, progress) }
-    let paths = plan.layers.map(\.path)
+    let heldOut = try data.heldOut.batches()
     let errors = try layerErrors(
-      of: converted.model, against: original.model, layers: paths, batches: heldOut.batches)
+      of: converted.model, against: original.model, layers: plan.layers.map(\.path),
+      batches: heldOut)
     if options.distillationSteps > 0 {
-      let batches = shuffled(TokenBatches(training).batches)
+      let batches = shuffled(try data.calibration.batches())
       let first = options.distillationSteps / 4
       let steps: [(phase: Distiller.Phase, count: Int)] = [
         (.layers, first), (.endToEnd, options.distillationSteps - first),
@@ -121,12 +144,12 @@ public final class Converter {
   }
 
   private func decide(
-    _ batches: TokenBatches, probes: TokenBatches,
+    _ batches: [ExampleBatch], probes: [ExampleBatch],
     _ progress: (ConversionProgress) throws -> Void
   ) throws {
     let planner = try Planner(
-      original: original, converted: converted, batches: batches.batches, probes: probes.batches)
-    let total = batches.batches.count + plan.layers.count { !$0.alternatives.isEmpty }
+      original: original, converted: converted, batches: batches, probes: probes)
+    let total = batches.count + plan.layers.count { !$0.alternatives.isEmpty }
     var completed = 0
     try planner.decide(&plan) {
       completed += 1
@@ -135,14 +158,14 @@ public final class Converter {
   }
 
   private func fit(
-    _ batches: TokenBatches, _ progress: (ConversionProgress) throws -> Void
+    _ batches: [ExampleBatch], _ progress: (ConversionProgress) throws -> Void
   ) throws {
-    let fitter = LayerFitter(
-      original: original.model, converted: converted.model, batches: batches.batches)
-    // A layer outside the blocks, such as a pooler, is fitted without running the model.
+    let fitter = try LayerFitter(
+      original: original.model, converted: converted.model, batches: batches)
+    // A layer that never runs, such as a pooler, is fitted without running the model.
     let total = plan.groups.reduce(0) { total, group in
-      let runs = group.first.flatMap { original.model.layer(of: $0.path) } != nil
-      return total + (runs ? batches.batches.count : 0) + group.count
+      let runs = group.first.flatMap { trace.stage(of: $0.path) } != nil
+      return total + (runs ? batches.count : 0) + group.count
     }
     var completed = 0
     for group in plan.groups {
@@ -150,14 +173,13 @@ public final class Converter {
         completed += 1
         try progress(
           ConversionProgress(
-            stage: "fit", completed: completed, total: total,
-            detail: group.first.map { String($0.path.prefix { $0 != " " }) }))
+            stage: "fit", completed: completed, total: total, detail: group.first?.path))
       }
     }
   }
 
   /// Batches in an order that depends on nothing but their number, short and long texts mixed.
-  private func shuffled(_ batches: [TokenBatches.Batch]) -> [TokenBatches.Batch] {
+  private func shuffled(_ batches: [ExampleBatch]) -> [ExampleBatch] {
     var generator = SplitMix(state: 0)
     return batches.shuffled(using: &generator)
   }

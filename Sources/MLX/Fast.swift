@@ -22,12 +22,17 @@ public enum MLXFast {
 
   /// Rotary position embedding of x [..., T, D] on the first `dimensions` of D, positions counted
   /// from `offset`.
+  ///
+  /// The pairs turn by position · scale / freqs, with `freqs` [dimensions / 2]; where none are given
+  /// these are base^(2i / dimensions).
   public static func RoPE(
-    _ x: MLXArray, dimensions: Int, traditional: Bool, base: Float, scale: Float, offset: Int
+    _ x: MLXArray, dimensions: Int, traditional: Bool, base: Float, scale: Float, offset: Int,
+    freqs: MLXArray? = nil
   ) -> MLXArray {
-    .running([x]) {
+    .running([x] + [freqs].compactMap(\.self)) {
       cmlx_rope(
-        &$0, $1[0], Int32(clamping: dimensions), traditional, base, scale, Int32(clamping: offset))
+        &$0, $1[0], Int32(clamping: dimensions), traditional, base, scale, Int32(clamping: offset),
+        $1.count > 1 ? $1[1] : nil)
     }
   }
 

@@ -27,7 +27,7 @@ import Testing
   ) -> [String] {
     [
       "convert", folder.file("model"), folder.file("out"), "--to", spec, "--calibrate",
-      folder.file("texts.txt"), "--texts", "40", "--held-out", "20",
+      folder.file("texts.txt"), "--examples", "40", "--held-out", "20",
     ] + more
   }
 

@@ -69,9 +69,8 @@ import Testing
       #expect(result.status == 1 && result.sentences.count == 1)
       #expect(result.errors.contains("supported: bert, gpt2, llama, mlp, vit, t2t_vit"))
       // What is made for sentences says so.
-      let convert = try Tool.run(
-        ["convert", path("gpt2-odd"), folder.file("out"), "--to", "2:4"])
-      #expect(convert.status == 1 && convert.errors.contains("supported: bert"))
+      let embed = try Tool.run(["embed", path("gpt2-odd"), "--data", url.path])
+      #expect(embed.status == 1 && embed.errors.contains("supported: bert"))
     }
   }
 
@@ -121,6 +120,107 @@ import Testing
           .contains("tokens from 0 to 94, got 4000"))
       try FileManager.default.removeItem(at: url)
       #expect(try refusal(copy.path, "--prompt", "Hi").contains("tokenizer.json"))
+    }
+  }
+
+  // MARK: - Conversion
+
+  @Test(.enabled(if: Tool.hasTokenizers, Tool.missing), arguments: ["gpt2-odd", "llama-odd"])
+  func aLanguageModelIsConvertedAndUsed(_ name: String) throws {
+    try withTemporaryFolder { folder in
+      let text = folder.file("text.txt")
+      try Data((SmallModel.sentences + SmallModel.sentences).joined(separator: " ").utf8)
+        .write(to: URL(filePath: text))
+      let out = folder.file("out")
+      let page = folder.file("report.html")
+      let converted = try Tool.run([
+        "convert", path(name), out, "--to", "stl:rank=24,rows=batch", "--calibrate", text,
+        "--tokens", "16", "--distill", "4", "--report", page, "--json",
+      ])
+      #expect(converted.status == 0 && converted.sentences.isEmpty, "\(converted.errors)")
+      let report = try object(converted)
+      #expect(
+        (report["stages"] as? [[String: Any]])?.map { $0["name"] as? String }
+          == ["fit", "distil layers", "distil end to end"])
+      #expect(FileManager.default.fileExists(atPath: page))
+      let alone = try object(Tool.run(["evaluate", path(name), "--data", text, "--json"]))
+      let beside = try object(
+        Tool.run(["evaluate", out, "--against", path(name), "--data", text, "--json"]))
+      let dense = try #require((alone["fidelity"] as? [String: Any])?["perplexity"] as? Double)
+      let measures = try #require(beside["fidelity"] as? [String: Any])
+      let reference = try #require(measures["referencePerplexity"] as? Double)
+      #expect(abs(reference / dense - 1) < 1e-4 && measures["agreement"] as? Double ?? 1 < 1)
+      let generated = try Tool.run(["generate", out, "--prompt", "Hi", "--tokens", "8"])
+      #expect(generated.status == 0 && generated.output.hasPrefix("Hi"), "\(generated.errors)")
+      let sweep = try Tool.run([
+        "sweep", path(name), "--to", "lowrank", "--to", "2:4", "--ratio", "2", "--calibrate", text,
+        "--tokens", "16",
+      ])
+      #expect(sweep.output.contains("dense perplexity"), "\(sweep.errors)")
+      #expect(sweep.output.split(separator: "\n").count == 3)
+    }
+  }
+
+  /// Trained on, a converted language model still sees no later token.
+  @Test(arguments: ["gpt2-odd", "llama-odd"])
+  func aConvertedLanguageModelIsTrainedOn(_ name: String) throws {
+    try withTemporaryFolder { folder in
+      let converted = folder.appending(path: "converted")
+      let checkpoint = try ModelRegistry.load(
+        CheckpointFolder(url: SmallModel.golden.appending(path: name)))
+      let layers = checkpoint.module.namedModules().filter { $0.value is Linear }
+      let spec = try OperatorSpec(parsing: "stl:rank=24,rows=batch")
+      try checkpoint.module.replaceLayers(
+        layers.mapValues { _ in spec }, key: MLXRandom.key(2))
+      try checkpoint.module.write(to: converted)
+      let rows = MLXArray((0..<24 * 8).map { Int32($0 * 7 % 95) }, [24, 8])
+      try save(
+        arrays: ["inputs": rows, "targets": (rows + 7) % MLXArray(Int32(95))],
+        url: folder.appending(path: "data.safetensors"))
+      let recipe = folder.appending(path: "recipe.yaml")
+      try Data(
+        """
+        model: {checkpoint: converted}
+        data: data.safetensors
+        output: run
+        steps: 5
+        batch: 8
+        optimizer: {rate: 0.01}
+        compile: false
+        """.utf8
+      ).write(to: recipe)
+      let result = try Tool.run(["train", recipe.path])
+      #expect(result.status == 0, "\(result.errors)")
+      let trained = try #require(
+        try ModelRegistry.load(
+          CheckpointFolder(url: folder.appending(path: "run/model")), structuredLayers: .standard
+        ).module as? any LanguageModel)
+      let base = rows[0..<4]
+      for token in 1..<8 {
+        let moved = concatenated(
+          [base[0..., ..<token], (base[0..., token...] + 9) % MLXArray(Int32(95))], axis: 1)
+        let leak = try LeakTest.leak(
+          of: { trained.logits(tokens: $0, cache: nil) }, from: base, to: moved, before: token)
+        #expect(leak.forbidden == 0 && leak.allowed > 1e-4, "\(leak)")
+      }
+    }
+  }
+
+  @Test func whatCannotBeConvertedSaysWhy() throws {
+    try withTemporaryFolder { folder throws in
+      func refusal(_ name: String, _ arguments: String...) throws -> String {
+        let result = try Tool.run(["convert", path(name), folder.file("out")] + arguments)
+        #expect(result.status == 1 && result.output.isEmpty && result.sentences.count == 1)
+        #expect(try folder.names.isEmpty)
+        return result.errors
+      }
+      #expect(try refusal("gpt2-odd", "--to", "stl:rank=24").contains("rows=batch"))
+      #expect(try refusal("vit-odd", "--to", "2:4").contains("tessera data images"))
+      #expect(
+        try refusal("vit-odd", "--to", "2:4", "--calibrate", folder.path)
+          .contains("tessera data"))
+      #expect(
+        try refusal("gpt2-odd", "--to", "2:4", "--tokens", "24").contains("1 to 23 tokens"))
     }
   }
 }

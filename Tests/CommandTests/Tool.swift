@@ -28,10 +28,11 @@ enum Tool {
 
   /// Runs the command, under a launcher if one is given.
   ///
-  /// With `interruptAt` it sends SIGINT once the errors have that text; `watch` is called with the
+  /// With `interruptAt` it sends a signal once the errors have that text; `watch` is called with the
   /// process's id until it is done.
   static func run(
     _ arguments: [String], under launcher: [String] = [], interruptAt mark: String? = nil,
+    signal: Int32 = SIGINT,
     limit: Duration = .seconds(60), watch: (pid_t) throws -> Void = { _ in }
   ) throws -> Result {
     try withTemporaryFolder { folder in
@@ -63,7 +64,7 @@ enum Tool {
       var isAwaited = mark != nil
       while process.isRunning {
         if isAwaited, let mark, try text(1).contains(mark) {
-          process.interrupt()
+          kill(process.processIdentifier, signal)
           isAwaited = false
         }
         if ContinuousClock.now > end {

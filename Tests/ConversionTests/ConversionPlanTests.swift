@@ -43,7 +43,7 @@ import Testing
   }
 
   @Test func layersThatFeedEachOtherAreNotInOneGroup() throws {
-    let plan = try ConversionPlan(for: model, rules: [rule("2:4")])
+    let plan = try ConversionPlan(for: model, rules: [rule("2:4", "*")])
     #expect(plan.groups.map(\.count) == [3, 1, 1, 1, 3, 1, 1, 1, 1])
     #expect(
       plan.groups[0].map { $0.path.split(separator: ".").last } == ["query", "key", "value"])
@@ -51,10 +51,15 @@ import Testing
     #expect(plan.groups.flatMap { $0.map(\.path) } == plan.layers.map(\.path))
   }
 
+  @Test func withoutPatternsARuleIsForTheStack() throws {
+    let plan = try ConversionPlan(for: model, rules: [rule("2:4")])
+    #expect(plan.layers.count == 12 && plan.kept == ["pooler.dense"])
+  }
+
   @Test func aRuleForNothingIsRefused() throws {
     #expect(try refusal([rule("2:4", "decoder.*")]).contains("'2:4 for decoder.*'"))
     // An earlier rule took all of its layers.
-    let hidden = try refusal([rule("2:4"), rule("lowrank:rank=2", "pooler.*")])
+    let hidden = try refusal([rule("2:4", "*"), rule("lowrank:rank=2", "pooler.*")])
     #expect(hidden.contains("'lowrank:rank=2 for pooler.*'"))
   }
 
@@ -68,7 +73,7 @@ import Testing
     let path = "pooler.dense"
     let layer = try StructuredLinear(.twoFour, inputs: 8, outputs: 8, key: MLXRandom.key(0))
     try model.update(modules: [(key: path, value: layer as Module)])
-    let plan = try ConversionPlan(for: model, rules: [rule("2:4")])
+    let plan = try ConversionPlan(for: model, rules: [rule("2:4", "*")])
     #expect(!plan.layers.contains { $0.path == path } && !plan.kept.contains(path))
     #expect(try refusal([rule("2:4", path)]).contains("found none"))
   }

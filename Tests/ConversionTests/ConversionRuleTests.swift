@@ -70,9 +70,12 @@ import Testing
       try rule.spec(inputs: 8, outputs: 8)
         .description.hasPrefix("btt:rank=2,"))
     #expect(rule.description == "btt:rank=2 for *.query, *.key")
-    #expect(rule.applies(to: "a.query") && rule.applies(to: "a.key"))
-    #expect(!rule.applies(to: "a.value"))
-    #expect(try ConversionRule(parsing: "dense", ratio: nil).applies(to: "anything"))
+    #expect(
+      rule.applies(to: "a.query", isOfStack: true) && rule.applies(to: "a.key", isOfStack: true))
+    #expect(!rule.applies(to: "a.value", isOfStack: true))
+    let plain = try ConversionRule(parsing: "dense", ratio: nil)
+    #expect(plain.applies(to: "anything", isOfStack: true))
+    #expect(!plain.applies(to: "anything", isOfStack: false))
   }
 
   @Test(arguments: [

@@ -13,9 +13,11 @@ import Testing
     _ pair: Pair, _ phase: Distiller.Phase, steps: Int
   ) throws -> [Double] {
     // One batch, so that losses of different steps can be compared.
-    let batch = try #require(pair.training.batches.max { $0.tokens.count < $1.tokens.count })
+    let batch = try #require(pair.training.examples.max { $0.count < $1.count })
     var losses: [Double] = []
-    var distiller = Distiller(student: pair.converted, teacher: pair.original)
+    var distiller = Distiller(
+      student: ConvertibleSentenceEncoder(pair.converted),
+      teacher: ConvertibleSentenceEncoder(pair.original))
     // Without a warm-up worth the name Adam's first steps, all of one sign, have to be small ones.
     distiller.relativeStep = 0.0005
     try distiller.run(phase, steps: steps, batches: [batch]) { step, loss in
@@ -40,11 +42,13 @@ import Testing
     let pair = try Pair("lowrank:rank=4", texts: 300)
     try pair.fit()
     let before = try pair.fidelity()
-    var distiller = Distiller(student: pair.converted, teacher: pair.original)
+    var distiller = Distiller(
+      student: ConvertibleSentenceEncoder(pair.converted),
+      teacher: ConvertibleSentenceEncoder(pair.original))
     distiller.relativeStep = 0.005
-    try distiller.run(.endToEnd, steps: 60, batches: pair.training.batches) { _, _ in }
+    try distiller.run(.endToEnd, steps: 60, batches: pair.training.examples) { _, _ in }
     let after = try pair.fidelity()
-    #expect(after.cosine > before.cosine, "\(before.cosine) to \(after.cosine)")
+    #expect(after[.cosine] > before[.cosine], "\(before[.cosine]) to \(after[.cosine])")
   }
 
   @Test func onlyTheStudentLearnsAndItsTablesStay() throws {
@@ -81,8 +85,11 @@ import Testing
 
   @Test func noStepsDoNothing() throws {
     let pair = try Pair("2:4", texts: 3)
-    try Distiller(student: pair.converted, teacher: pair.original).run(
-      .layers, steps: 0, batches: pair.training.batches
+    try Distiller(
+      student: ConvertibleSentenceEncoder(pair.converted),
+      teacher: ConvertibleSentenceEncoder(pair.original)
+    ).run(
+      .layers, steps: 0, batches: pair.training.examples
     ) { _, _ in Issue.record("a step was made") }
   }
 }

@@ -37,8 +37,8 @@ struct Pair {
   }
 
   func fit() throws {
-    let fitter = LayerFitter(
-      original: original.model, converted: converted.model, batches: training.batches)
+    let fitter = try LayerFitter(
+      original: original.model, converted: converted.model, batches: training.examples)
     for group in plan.groups { try fitter.fit(group) {} }
   }
 
@@ -49,7 +49,14 @@ struct Pair {
   func errors(_ batches: TokenBatches, layers: [ConversionPlan.Layer]) throws -> [String: Double] {
     try layerErrors(
       of: converted.model, against: original.model, layers: layers.map(\.path),
-      batches: batches.batches)
+      batches: batches.examples)
+  }
+}
+
+extension TokenBatches {
+  /// The batches as conversion has them.
+  var examples: [ExampleBatch] {
+    batches.map { batch in ExampleBatch(count: batch.tokens.count) { (batch.array, nil) } }
   }
 }
 
@@ -88,7 +95,7 @@ extension Fidelity {
     guard var fidelity = try? Fidelity(of: x, to: x) else {
       preconditionFailure("three vectors are enough")
     }
-    fidelity.cosine = cosine
+    fidelity[.cosine] = cosine
     return fidelity
   }
 }

@@ -57,7 +57,7 @@ import Testing
     let layers = pair.converted.model.namedModules().values.filter { $0 is StructuredLinear }
     #expect(layers.count == 12 && pair.plan.layers.count == 12)
     let fidelity = try pair.fidelity()
-    #expect(fidelity.worstCosine >= 1 - 1e-5, "\(fidelity)")
+    #expect(fidelity[.worstCosine] >= 1 - 1e-5, "\(fidelity)")
     let errors = try pair.errors(pair.heldOut, layers: pair.plan.layers)
     #expect(errors.count == 12 && errors.values.allSatisfy { $0 <= 1e-2 }, "\(errors)")
   }
@@ -142,15 +142,15 @@ import Testing
     let spec = "lowrank:rank=4"
     let (inOrder, blocks) = (try Pair(spec, texts: 300), try Pair(spec, texts: 300))
     try inOrder.fit()
-    let fitter = LayerFitter(
+    let fitter = try LayerFitter(
       original: blocks.original.model, converted: blocks.converted.model,
-      batches: blocks.training.batches)
+      batches: blocks.training.examples)
     for index in 0..<2 {
       try fitter.fit(
         blocks.plan.layers.filter { $0.path.hasPrefix("encoder.layer.\(index).") }
       ) {}
     }
-    let (better, worse) = (try inOrder.fidelity().cosine, try blocks.fidelity().cosine)
+    let (better, worse) = (try inOrder.fidelity()[.cosine], try blocks.fidelity()[.cosine])
     #expect(better > worse + 0.02, "\(better), whole blocks \(worse)")
   }
 }

@@ -82,9 +82,9 @@ import Testing
 @Suite struct PlannerTests {
   private func decided(
     _ text: String, budget: Double, layers: [String] = ["encoder.*"]
-  ) throws -> (plan: ConversionPlan, calls: Int, model: SentenceEncoder) {
+  ) throws -> (plan: ConversionPlan, calls: Int, model: any ConvertibleModel) {
     let encoders = try (0..<2).map { _ in
-      try SentenceEncoder(folder: SmallModel.folder, structuredLayers: .standard)
+      try ConvertibleModels.load(SmallModel.folder)
     }
     var plan = try ConversionPlan(
       for: encoders[1].model,
@@ -93,8 +93,8 @@ import Testing
     #expect(plan.isOpen)
     var calls = 0
     try Planner(
-      original: encoders[0], converted: encoders[1], batches: batches.batches,
-      probes: Array(batches.batches.prefix(4))
+      original: encoders[0], converted: encoders[1], batches: batches.examples,
+      probes: Array(batches.examples.prefix(4))
     ).decide(&plan) { calls += 1 }
     #expect(calls == batches.batches.count + plan.layers.count)
     return (plan, calls, encoders[1])
@@ -144,15 +144,15 @@ import Testing
     func cosine() throws -> Double {
       try Fidelity(
         of: pair.converted.embeddings(pair.training), to: pair.original.embeddings(pair.training)
-      ).cosine
+      )[.cosine]
     }
     let before = try cosine()
     let path = "encoder.layer.1.attention.output.dense"
     let linear = try #require(
       try unaryLayers(of: pair.converted.model, at: [path]).first?.layer as? Linear)
-    let fitter = LayerFitter(
+    let fitter = try LayerFitter(
       original: pair.original.model, converted: pair.converted.model,
-      batches: pair.training.batches)
+      batches: pair.training.examples)
     try fitter.fit([
       ConversionPlan.Layer(path: path, structure: Dense(inputs: 39, outputs: 39))
     ]) {}

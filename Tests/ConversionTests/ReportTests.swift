@@ -20,7 +20,7 @@ import Testing
     let report = ConversionReport.example()
     #expect(report.multiplyAddRatio == Double(8 * 4 + 8 * 6) / 48)
     #expect(report.parameterShare == 48 / Double(8 * 4 + 8 * 6))
-    #expect(report.fidelity?.cosine == 0.96)
+    #expect(report.fidelity?[.cosine] == 0.96)
   }
 
   /// What would make a browser load something, or run it.
@@ -51,7 +51,7 @@ import Testing
 
   @Test func aSweepHasARowForEachConversion() throws {
     let sweep = Sweep(reports: [.example(cosine: 0.9604), .example(cosine: 0.5)])
-    #expect(sweep.rows.count == 2 && sweep.rows.allSatisfy { $0.count == Sweep.header.count })
+    #expect(sweep.rows.count == 2 && sweep.rows.allSatisfy { $0.count == sweep.header.count })
     #expect(
       sweep.rows[0] == [
         "btt at 1/2.0 for <x>", "1/1.67", "0.60", "0.900", "0.960", "1.000", "1.000", "2.0",

@@ -399,8 +399,12 @@ enum SmallLanguageModel: String, CaseIterable, CustomTestStringConvertible {
     (.llama, "head_dim", .integer(5), "an even size"),
     (.llama, "hidden_act", .string("gelu"), "supported: silu"),
     (.llama, "intermediate_size", .integer(42), "[42, 30] by config.json, got [41, 30]"),
-    (.llama, "rope_scaling", .object(["rope_type": .string("llama3")]), "supported: default"),
-    (.llama, "rope_scaling", .object(["type": .string("linear")]), "supported: default"),
+    (
+      .llama, "rope_scaling", .object(["rope_type": .string("yarn")]),
+      "supported: default, linear, llama3"
+    ),
+    (.llama, "rope_scaling", .object(["rope_type": .string("llama3")]), "low_freq_factor"),
+    (.llama, "rope_scaling", .object(["type": .string("linear")]), "factor"),
     (.llama, "rope_parameters", .integer(1), "an object"),
     (.llama, "eos_token_id", .string("x"), "a token or a list of them"),
   ])
@@ -427,6 +431,41 @@ enum SmallLanguageModel: String, CaseIterable, CustomTestStringConvertible {
       let model = try SmallLanguageModel.model(folder).model
       try expectClose(model(small.tokens), small.golden("logits"), .absolute(1e-4))
     }
+  }
+
+  private static let scalings: [(RoPEScaling, String)] = [
+    (.linear(factor: 2.5), "linear"), (.llama3(factor: 8, low: 1, high: 4, length: 64), "llama3"),
+  ]
+
+  @Test(arguments: scalings)
+  func scaledPositionsAgreeWithTransformers(_ scaling: RoPEScaling, _ kind: String) throws {
+    let small = SmallLanguageModel.llama
+    let golden = try #require(try loadArrays(url: Golden.url("llama-rope.safetensors"))[kind])
+    for key in RoPEScaling.keys {
+      try small.withCopy { folder in
+        try editConfiguration(folder) {
+          $0["rope_parameters"] = nil
+          $0[key] = .object(scaling.object(base: 500))
+        }
+        let model = try SmallLanguageModel.model(folder).model
+        #expect((model as? LlamaModel)?.configuration.ropeScaling == scaling)
+        try expectClose(model(small.tokens), golden, .absolute(1e-4))
+        #expect(try relativeError(golden, small.golden("logits")) > 1e-2)
+        // Written anew from its sizes it is the same model.
+        let copy = folder.appending(path: "copy")
+        try model.write(to: copy)
+        try expectClose(
+          SmallLanguageModel.model(copy).model(small.tokens), golden, .absolute(1e-4))
+      }
+    }
+  }
+
+  @Test func eachPairOfComponentsIsScaledByItsRate() {
+    let plain = RoPEScaling.none.periods(dimensions: 6, base: 500)
+    let scaled = RoPEScaling.llama3(factor: 8, low: 1, high: 4, length: 64)
+      .periods(dimensions: 6, base: 500)
+    #expect(scaled[0] == plain[0] && scaled[2] == 8 * plain[2])
+    #expect(scaled[1] > plain[1] && scaled[1] < 8 * plain[1])
   }
 
   // MARK: - Texts

@@ -345,4 +345,17 @@ import Testing
     let layer = 5 * 2048 + 2 * 25 * 16
     #expect(try cost("vit") == patches + layer + 48)
   }
+
+  /// An exact Strassen-Tile layer may read tiles of one sequence, until it learns.
+  @Test(arguments: ["gpt2", "llama"])
+  func layersThatCouldLearnToLookAheadAreRefused(_ model: String) throws {
+    try withTemporaryFolder { folder in
+      let layers = "structures: [{layers: '*.mlp.*', to: 'stl:rank=49"
+      let error = try #require(throws: TrainingError.self) {
+        try Small.trainer(model, layers + "'}]", in: folder)
+      }
+      #expect(error.description.contains("rows=batch"))
+      _ = try Small.trainer(model, layers + ",rows=batch'}]", in: folder)
+    }
+  }
 }

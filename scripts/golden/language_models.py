@@ -4,6 +4,7 @@
 
 gpt2-odd/, llama-odd/        small random checkpoints with sizes that are a multiple of nothing
 gpt2-odd.safetensors, ...    tokens, logits, and what greedy generation adds to the first row
+llama-rope.safetensors       the logits of llama-odd with positions scaled by each kind
 
 The numbers are the same on every machine.
 """
@@ -13,7 +14,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 GOLDEN = Path(__file__).parents[2] / "Tests/ModelsTests/Golden"
@@ -74,3 +75,19 @@ write("llama-odd", randomize(LlamaForCausalLM(LlamaConfig(
     num_attention_heads=6, num_key_value_heads=2, head_dim=6, intermediate_size=41,
     attention_bias=True, rope_parameters={"rope_type": "default", "rope_theta": 500.0},
     bos_token_id=0, eos_token_id=94)), 0.3))
+
+scaled = {
+    "linear": {"rope_type": "linear", "rope_theta": 500.0, "factor": 2.5},
+    # Of the three pairs of a head one keeps its rate, one is in between, one is slowed down.
+    "llama3": {"rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0,
+               "high_freq_factor": 4.0, "original_max_position_embeddings": 64},
+}
+logits = {}
+for kind, parameters in scaled.items():
+    configuration = LlamaConfig.from_pretrained(GOLDEN / "llama-odd")
+    configuration.rope_parameters = parameters
+    model = LlamaForCausalLM.from_pretrained(GOLDEN / "llama-odd", config=configuration).eval()
+    tokens = load_file(GOLDEN / "llama-odd.safetensors")["tokens"]
+    with torch.no_grad():
+        logits[kind] = model(tokens.long()).logits
+save_file(logits, GOLDEN / "llama-rope.safetensors")

@@ -152,7 +152,7 @@ char *cmlx_layer_norm(
 char *cmlx_rms_norm(CMLXArray *out, CMLXArray x, CMLXArray weight_or_null, float eps);
 char *cmlx_rope(
     CMLXArray *out, CMLXArray x, int32_t dimensions, bool traditional, float base, float scale,
-    int32_t offset);
+    int32_t offset, CMLXArray periods_or_null);
 char *cmlx_attention(
     CMLXArray *out, CMLXArray queries, CMLXArray keys, CMLXArray values, float scale, bool causal,
     CMLXArray mask_or_null);

@@ -7,6 +7,8 @@ import Operators
 /// Exact sums in float32; a row costs K (K + N) multiply-adds, and t·K² more where tiles are summed.
 final class InputMoments {
   private let tiled: StrassenTile?
+  /// Whether the layer has a bias, which takes care of the means.
+  private let hasBias: Bool
   private var rowSum: MLXArray
   private var outputSum: MLXArray
   private var moment: MLXArray
@@ -22,7 +24,8 @@ final class InputMoments {
   private var pendingRows = 0
 
   /// Makes empty sums for what is to become of a layer; of one that mixes rows, for its tiles too.
-  init(for structure: any LinearOperator) {
+  init(for structure: any LinearOperator, hasBias: Bool = true) {
+    self.hasBias = hasBias
     let (inputs, outputs) = (structure.inputs, structure.outputs)
     tiled = structure as? StrassenTile
     rowSum = .zeros([inputs])
@@ -71,24 +74,31 @@ final class InputMoments {
       [rowSum, outputSum, moment, crossMoment] + tileSums + [tileMoment].compactMap(\.self))
   }
 
-  /// What a layer with a bias should be fitted to: the outputs it should have on the inputs it
-  /// really gets, both without their means, which the bias takes care of.
+  /// What a layer should be fitted to: the outputs it should have on the inputs it really gets, of a
+  /// layer with a bias both without their means.
   ///
   /// The best dense weight for these is W* = cov(y, x) cov(x)⁻¹. Rank-deficient inputs leave part of
   /// it open, and a small ridge fills that with the weight W that was there:
-  /// W* = (cov(y, x) + λ W) (cov(x) + λ I)⁻¹.
+  /// W* = (cov(y, x) + λ W) (cov(x) + λ I)⁻¹ = W + (cov(y, x) − W cov(x)) (cov(x) + λ I)⁻¹. The second
+  /// form keeps W where it is right already, to the precision of the sums.
   func target(weight: MLXArray, ridge: Double = 1e-2) throws -> FitTarget {
     try flush()
     let count = Float(max(1, rows))
-    let (meanX, meanY) = (rowSum / count, outputSum / count)
-    let covariance = moment / count - outer(meanX, meanX)
-    let cross = crossMoment / count - outer(meanY, meanX)
+    var (covariance, cross) = (moment / count, crossMoment / count)
+    if hasBias {
+      let (meanX, meanY) = (rowSum / count, outputSum / count)
+      covariance = covariance - outer(meanX, meanX)
+      cross = cross - outer(meanY, meanX)
+    }
     let inputs = covariance.dim(0)
     let amount = sum(diagonal(covariance)) * (ridge / Double(inputs))
-    let best = MLXLinalg.solve(
-      covariance + amount * .eye(inputs),
-      (cross + amount * weight.asType(.float32)).transposed()
-    ).transposed()
+    let weight = weight.asType(.float32)
+    let best =
+      weight
+      + MLXLinalg.solve(
+        covariance + amount * .eye(inputs),
+        (cross - matmul(weight, covariance)).transposed()
+      ).transposed()
     // Few tiles do not determine t·K directions: without white inputs mixed in, the fit would be
     // right on them and on nothing else.
     let stacked = try sampledTiles().map { $0.mixed(try $0.shrinkage()) }
@@ -96,11 +106,13 @@ final class InputMoments {
     return FitTarget(weight: best, secondMoment: covariance, tileMoment: stacked)
   }
 
-  /// The moment of the tiles as they came, without their mean; `nil` where none are summed.
+  /// The moment of the tiles as they came, of a layer with a bias without their mean; `nil` where
+  /// none are summed.
   func sampledTiles() throws -> TileMoment? {
     try flush()
     guard let tileMoment, let first = tileSums.first else { return nil }
     let count = Float(max(1, tiles))
+    guard hasBias else { return TileMoment(matrix: tileMoment / count, tiles: tiles) }
     let mean = tileSums.dropFirst().reduce(first, +) / count
     return TileMoment(matrix: tileMoment / count - outer(mean, mean), tiles: tiles)
   }

@@ -8,13 +8,13 @@ struct RowTiles {
   /// The rows of a sequence's last tile that are no padding, 1 to t.
   let lastRows: Int
 
-  /// Cuts inputs [B, T, K] as the layer's row policy has it.
+  /// Cuts inputs [B, T, K], or [B, K], as the layer's row policy has it.
   init(_ x: MLXArray, _ structure: StrassenTile) {
     let rows =
       switch structure.rows {
-      case .sequence: x
-      case .batch: x.transposed(1, 0, 2)
-      case .flat: x.reshaped([1, -1, x.dim(-1)])
+      case .sequence where x.ndim == 3: x
+      case .batch where x.ndim == 3: x.transposed(1, 0, 2)
+      case .sequence, .batch, .flat: x.reshaped([1, -1, x.dim(-1)])
       }
     let (tile, length) = (structure.tile, rows.dim(1))
     let count = (length + tile - 1) / tile

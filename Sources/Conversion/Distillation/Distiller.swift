@@ -1,13 +1,16 @@
+import Layers
 import MLX
 import MLXNN
 import MLXOptimizers
 import Models
 import OrderedCollections
+
 /// Trains a converted model to do what the model it was made from does.
 ///
-/// First layer by layer: every block learns, from its own inputs, to give the original's hidden
-/// states, and no gradient crosses from one block to the next. Then end to end: the same for all
-/// blocks at once and for the embedding of the text. Everything but the embedding tables learns.
+/// First layer by layer: every stage learns, from its own inputs, to give the original's hidden
+/// states, and no gradient crosses from one stage to the next. Then end to end: the same for all
+/// stages at once and for the model's results. Everything from the first converted stage on learns,
+/// but for tables of embeddings.
 struct Distiller {
   /// What a phase trains towards.
   enum Phase: String {
@@ -15,8 +18,8 @@ struct Distiller {
     case endToEnd = "distil end to end"
   }
 
-  let student: SentenceEncoder
-  let teacher: SentenceEncoder
+  let student: any ConvertibleModel
+  let teacher: any ConvertibleModel
 
   /// Adam's step, as a share of each parameter's root mean square.
   ///
@@ -29,13 +32,14 @@ struct Distiller {
   /// Throws where the loss stops being finite: the student is then of no use. `progress` gets the
   /// step and the loss.
   func run(
-    _ phase: Phase, steps: Int, batches: [TokenBatches.Batch],
+    _ phase: Phase, steps: Int, batches: [ExampleBatch],
     progress: (Int, Double) throws -> Void
   ) throws {
     guard steps > 0, !batches.isEmpty else { return }
-    let model = student.model
+    let model: Module = student.model
+    let stages = try learningStages()
     // Their gradients would be as large as the tables, and conversion leaves them as they are.
-    try model.freezeEmbeddings()
+    for module in model.modules() where module is Embedding { try module.freeze() }
     let scales = try model.trainableParameters().mapValues {
       try max(1e-3, mean(square($0)).item(Float.self).squareRoot())
     }
@@ -45,13 +49,17 @@ struct Distiller {
     let schedule = Schedule.linearWarmUp(
       steps: max(1, steps / 20),
       then: .cosine(from: relativeStep, to: relativeStep / 20, steps: steps))
-    let step = valueAndGrad(model: model) { (model: BERTModel, inputs: [MLXArray]) in
-      [loss(phase, model, tokens: inputs[0], targets: Array(inputs[1...]))]
+    let step = valueAndGrad(model: model) { (_: Module, inputs: [MLXArray]) in
+      [loss(phase, stages, start: inputs[0], targets: Array(inputs[1...]))]
     }
     for number in 0..<steps {
-      let tokens = batches[number % batches.count].array
-      let targets = teacher.model.hiddenStates(tokens: tokens, between: { $0 })
-      let (values, gradients) = step(model, [tokens] + targets)
+      // Up to the first converted stage both models do the same.
+      let inputs = try batches[number % batches.count].inputs()
+      let start = (0..<stages.lowerBound).reduce(inputs) {
+        teacher.model.advanced($0, through: $1)
+      }
+      let targets = teacher.model.states(of: start, from: stages.lowerBound)
+      let (values, gradients) = step(model, [start] + targets)
       optimizer.learningRate = schedule(number)
       try optimizer.update(model: model, gradients: gradients)
       try eval(values + model.trainableParameters().values + optimizer.innerState())
@@ -65,24 +73,36 @@ struct Distiller {
     }
   }
 
+  /// The stages with converted layers; without any, those of the stack.
+  private func learningStages() throws -> ClosedRange<Int> {
+    let trace = try LayerTrace(of: student.model)
+    let modules = student.model.namedModules()
+    let stages = trace.calls.filter { modules[$0.key] is StructuredLinear }.map(\.value.stage)
+    let stack = student.model.stack
+    return (stages.min() ?? stack.lowerBound)...(stages.max() ?? stack.lowerBound)
+  }
+
   private func loss(
-    _ phase: Phase, _ model: BERTModel, tokens: MLXArray, targets: [MLXArray]
+    _ phase: Phase, _ stages: ClosedRange<Int>, start: MLXArray, targets: [MLXArray]
   ) -> MLXArray {
-    let states = model.hiddenStates(
-      tokens: tokens, between: phase == .layers ? stopGradient : { $0 })
-    // The first state is the embeddings', which both models share.
+    let model = student.model
+    let first = stages.lowerBound
+    let states = model.states(
+      of: start, from: first, between: phase == .layers ? stopGradient : { $0 })
+    let hidden = max(0, model.stack.upperBound - first)
     var total = MLXArray(0.0)
-    for (state, target) in zip(states, targets).dropFirst() {
+    for (state, target) in zip(states, targets).prefix(hidden) {
       total = total + mean(square(state - target)) / mean(square(target))
     }
-    total = total / Float(max(1, states.count - 1))
-    guard phase == .endToEnd, let last = states.last, let target = targets.last else {
-      return total
-    }
-    let (ours, theirs) = (student.head(last), student.head(target))
-    let cosine = sum(ours * theirs, axis: -1) / (norm(ours, axes: [-1]) * norm(theirs, axes: [-1]))
-    // The embedding is what the model is for: an error of its direction weighs more than the same
-    // error of a hidden state.
-    return total + 5 * mean(1 - cosine)
+    total = total / Float(max(1, hidden))
+    // Layers behind the stack learn from nothing else.
+    let isOutputConverted = stages.upperBound >= model.stack.upperBound
+    guard phase == .endToEnd || isOutputConverted, let last = states.last, let target = targets.last
+    else { return total }
+    let divergence = student.divergence(
+      of: student.results(of: last), from: teacher.results(of: target))
+    // The results are what the model is for: an error there weighs more than the same error of a
+    // hidden state.
+    return total + 5 * divergence
   }
 }

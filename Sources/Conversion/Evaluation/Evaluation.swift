@@ -1,73 +1,34 @@
 import Foundation
-import MLX
 import Models
 import Reports
 
-/// What a sentence encoder is worth on a file of texts.
+/// What a model is worth on a file of texts or a prepared set, alone or beside another model.
 public struct Evaluation: Codable, Sendable {
-  /// The fidelity to another model, if one was given.
-  public var fidelity: Fidelity?
-  /// Spearman's correlation between the cosine of two texts and their score, if the file has
-  /// scores.
-  public var scoreCorrelation: Double?
-  /// Texts in the file.
-  public var texts: Int
+  /// The measures.
+  public var fidelity: Fidelity
 
-  /// Evaluates a model on the lines of a UTF-8 file: texts, or `score <tab> text <tab> text`.
+  /// Evaluates a model: a sentence encoder by its agreement with another or with scores, a language
+  /// model by its perplexity, a classifier by its accuracy.
   ///
-  /// Throws a sentence if there is nothing to compare with: neither another model nor scores.
-  public init(folder: URL, against other: URL?, data: URL) throws {
-    let lines = try Corpus.lines(data)
-    let pairs = lines.compactMap(ScoredPair.init)
-    let isScored = pairs.count == lines.count && !lines.isEmpty
-    guard isScored || other != nil else {
+  /// Throws a sentence if there is nothing to measure, if the models are of different kinds, and what
+  /// loading throws.
+  public init(folder: URL, against other: URL?, on source: ExampleSource) throws {
+    let model = try ConvertibleModels.load(folder)
+    let reference = try other.map { try ConvertibleModels.load($0) }
+    if let reference, type(of: reference) != type(of: model) {
       throw ConversionError(
-        "[evaluate] expected lines of 'score <tab> text <tab> text', or another model to compare "
-          + "with, got \(lines.count) plain lines; use --against.")
+        "[evaluate] expected two models of one kind, got a "
+          + "\(type(of: model.checkpoint.module).modelType) and a "
+          + "\(type(of: reference.checkpoint.module).modelType).")
     }
-    let texts = isScored ? pairs.map(\.first) + pairs.map(\.second) : lines
-    self.texts = texts.count
-    let encoder = try SentenceEncoder(folder: folder, structuredLayers: .standard)
-    let batches = TokenBatches(try encoder.tokenizer().tokens(of: texts))
-    let embeddings = try encoder.embeddings(batches)
-    if let other {
-      let reference = try SentenceEncoder(folder: other, structuredLayers: .standard)
-      let batches = TokenBatches(try reference.tokenizer().tokens(of: texts))
-      fidelity = try Fidelity(of: embeddings, to: reference.embeddings(batches))
-    }
-    if isScored {
-      let (a, b) = (embeddings[0..<pairs.count], embeddings[pairs.count...])
-      let cosines = sum(a * b, axis: 1) / (norm(a, axes: [1]) * norm(b, axes: [1]))
-      scoreCorrelation = correlation(
-        ranks(try cosines.asArray(Float.self)), ranks(pairs.map { Float($0.score) }))
-    }
-  }
-
-  private struct ScoredPair {
-    var score: Double
-    var first: String
-    var second: String
-
-    init?(_ line: String) {
-      let parts = line.split(separator: "\t").map(String.init)
-      guard parts.count == 3, let score = Double(parts[0]), score.isFinite else { return nil }
-      (self.score, first, second) = (score, parts[1], parts[2])
-    }
+    fidelity = try model.evaluation(on: source, against: reference)
   }
 
   /// The figures as text.
   public var table: String {
-    var table = TextTable(["\(texts) texts", ""])
-    if let fidelity {
-      table.append(["mean cosine to the other model", decimal(fidelity.cosine, places: 4)])
-      table.append(["worst cosine", decimal(fidelity.worstCosine, places: 4)])
-      table.append([
-        "rank correlation of similarities", decimal(fidelity.rankCorrelation, places: 4),
-      ])
-      table.append(["same nearest neighbour", decimal(fidelity.neighbourAgreement, places: 4)])
-    }
-    if let scoreCorrelation {
-      table.append(["rank correlation with the scores", decimal(scoreCorrelation, places: 4)])
+    var table = TextTable(["\(fidelity.count) \(fidelity.unit.rawValue)", ""])
+    for measure in fidelity.measures {
+      table.append([measure.title, decimal(fidelity[measure], places: 4)])
     }
     return table.description
   }

@@ -1,18 +1,114 @@
 import MLX
 
-/// How close a model's embeddings are to those of the model it was made from.
-public struct Fidelity: Codable, Hashable, Sendable {
-  /// The mean cosine between the two embeddings of a text.
-  public var cosine: Double
-  /// The smallest cosine.
-  public var worstCosine: Double
-  /// Spearman's correlation between the similarities of all pairs of texts.
-  public var rankCorrelation: Double
-  /// The share of texts whose nearest neighbour stays the same.
-  public var neighbourAgreement: Double
-  /// How many texts were compared.
-  public var texts: Int
+/// What a model is worth on some examples: the measures that suit its kind, of the model alone or
+/// beside the one it was made from.
+public struct Fidelity: Hashable, Sendable {
+  /// What is measured.
+  public enum Measure: String, CaseIterable, Hashable, Sendable, CodingKey {
+    /// The mean cosine between the two embeddings of a text.
+    case cosine
+    /// The smallest cosine.
+    case worstCosine
+    /// Spearman's correlation between the similarities of all pairs of texts.
+    case rankCorrelation
+    /// The share of texts whose nearest neighbour stays the same.
+    case neighbourAgreement
+    /// Spearman's correlation between the cosine of two texts and their score.
+    case scoreCorrelation
+    /// The exponential of the mean cross-entropy of the next token.
+    case perplexity
+    /// That of the model it is compared with.
+    case referencePerplexity
+    /// The share of images whose largest logit is that of their class.
+    case accuracy
+    /// That of the model it is compared with.
+    case referenceAccuracy
+    /// The mean of KL(other ‖ model) over outputs, in nats.
+    case divergence
+    /// The share of outputs whose largest logit is the same.
+    case agreement
 
+    /// A few words.
+    public var title: String {
+      switch self {
+      case .cosine: "cosine"
+      case .worstCosine: "worst cosine"
+      case .rankCorrelation: "rank correlation"
+      case .neighbourAgreement: "same neighbour"
+      case .scoreCorrelation: "rank correlation with the scores"
+      case .perplexity: "perplexity"
+      case .referencePerplexity: "dense perplexity"
+      case .accuracy: "accuracy"
+      case .referenceAccuracy: "dense accuracy"
+      case .divergence: "KL"
+      case .agreement: "same first choice"
+      }
+    }
+
+    /// Whether a comparison in one line has room for it.
+    var isOfTables: Bool { self != .worstCosine }
+  }
+
+  /// What is counted.
+  public enum Unit: String, CaseIterable, Hashable, Sendable, CodingKey {
+    /// Texts.
+    case texts
+    /// Tokens that have a next one.
+    case tokens
+    /// Images.
+    case images
+  }
+
+  /// What the examples are.
+  public var unit: Unit
+  /// How many there are.
+  public var count: Int
+  /// What was measured.
+  public private(set) var values: [Measure: Double] = [:]
+
+  /// Nothing measured yet.
+  init(unit: Unit, count: Int) {
+    (self.unit, self.count) = (unit, count)
+  }
+
+  /// A measure; NaN where it does not suit the model or nothing was there to compare with.
+  public subscript(_ measure: Measure) -> Double {
+    get { values[measure] ?? .nan }
+    set { values[measure] = newValue }
+  }
+
+  /// What was measured, what says most first.
+  public var measures: [Measure] { Measure.allCases.filter { values[$0] != nil } }
+}
+
+extension Fidelity: Codable {
+  /// An object with a number for each measure, and the number of examples under their unit.
+  public func encode(to encoder: any Encoder) throws {
+    var units = encoder.container(keyedBy: Unit.self)
+    try units.encode(count, forKey: unit)
+    var container = encoder.container(keyedBy: Measure.self)
+    for measure in measures { try container.encode(self[measure], forKey: measure) }
+  }
+
+  /// Reads what ``encode(to:)`` wrote.
+  public init(from decoder: any Decoder) throws {
+    let units = try decoder.container(keyedBy: Unit.self)
+    guard let unit = units.allKeys.first else {
+      throw DecodingError.dataCorrupted(
+        DecodingError.Context(
+          codingPath: decoder.codingPath, debugDescription: "expected a number of examples"))
+    }
+    self.init(unit: unit, count: try units.decode(Int.self, forKey: unit))
+    let container = try decoder.container(keyedBy: Measure.self)
+    for measure in container.allKeys {
+      values[measure] = try container.decode(Double.self, forKey: measure)
+    }
+  }
+}
+
+// MARK: - Embeddings
+
+extension Fidelity {
   /// Compares embeddings of the same texts, [S, D] each, in any scale.
   ///
   /// Throws if the shapes differ, if there are fewer than three texts, or if a number is not finite.
@@ -30,19 +126,19 @@ public struct Fidelity: Codable, Hashable, Sendable {
       throw ConversionError("[fidelity] expected finite embeddings, got NaN or infinity.")
     }
     let texts = cosines.count
-    self.texts = texts
-    cosine = cosines.reduce(0, +) / Double(texts)
-    worstCosine = cosines.min() ?? 0
+    self.init(unit: .texts, count: texts)
+    self[.cosine] = cosines.reduce(0, +) / Double(texts)
+    self[.worstCosine] = cosines.min() ?? 0
 
     let similarities = try [ours, theirs].map {
       try matmul($0, $0.transposed()).asArray(Float.self)
     }
-    rankCorrelation = correlation(
+    self[.rankCorrelation] = correlation(
       ranks(pairs(of: similarities[0], count: texts)),
       ranks(pairs(of: similarities[1], count: texts)))
     let neighbours = similarities.map { nearestNeighbours($0, count: texts) }
     let same = zip(neighbours[0], neighbours[1]).count { $0 == $1 }
-    neighbourAgreement = Double(same) / Double(texts)
+    self[.neighbourAgreement] = Double(same) / Double(texts)
   }
 }
 

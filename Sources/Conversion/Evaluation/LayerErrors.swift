@@ -5,8 +5,8 @@ import Models
 /// ‖ŷ − y‖ / ‖y‖ of converted layers by path, on the inputs that the original layers get from the
 /// given batches.
 func layerErrors(
-  of converted: BERTModel, against original: BERTModel, layers paths: [String],
-  batches: [TokenBatches.Batch]
+  of converted: any StagedModel, against original: any StagedModel, layers paths: [String],
+  batches: [ExampleBatch]
 ) throws -> [String: Double] {
   let replacements = Dictionary(
     uniqueKeysWithValues: try unaryLayers(of: converted, at: paths).map { ($0.path, $0.layer) })
@@ -19,7 +19,7 @@ func layerErrors(
     )
   } during: {
     for batch in batches {
-      _ = original.hiddenStates(tokens: batch.array)
+      _ = original.run(try batch.inputs())
       try eval(sums.values.flatMap { [$0.difference, $0.size] })
     }
   }

@@ -11,32 +11,40 @@ import OrderedCollections
 /// model as converted so far; its targets are the outputs of the original model. So each fit makes
 /// up, as far as it can, for what the layers before it lost.
 ///
-/// The hidden states in front of the block are kept for all batches, so that every block of either
+/// The hidden states in front of a stage are kept for all batches, so that every stage of either
 /// model runs once for the moments of each of its groups and once to go on: 2·T·D numbers for T
 /// tokens in memory.
 final class LayerFitter {
-  let original: BERTModel
-  let converted: BERTModel
-  /// What each batch's hidden states are in front of the layer `reached`.
+  let original: any StagedModel
+  let converted: any StagedModel
+  private let trace: LayerTrace
+  /// What each batch's hidden states are in front of the stage `reached`.
   private var states: [(original: MLXArray, converted: MLXArray)]
   private var reached = 0
+  /// Whether a layer has been replaced: until then both models give the same.
+  private var isChanged: Bool
 
-  init(original: BERTModel, converted: BERTModel, batches: [TokenBatches.Batch]) {
+  init(
+    original: any StagedModel, converted: any StagedModel, batches: [ExampleBatch]
+  ) throws {
     self.original = original
     self.converted = converted
-    states = batches.map { batch in
-      let embedded = original.embedded(batch.array)
-      return (embedded, embedded)
+    trace = try LayerTrace(of: original)
+    isChanged = converted.modules().contains { $0 is StructuredLinear }
+    states = try batches.map {
+      let inputs = try $0.inputs()
+      return (inputs, inputs)
     }
   }
 
-  /// Runs both models up to a layer.
-  private func advance(to layer: Int) throws {
-    while reached < layer {
+  /// Runs both models up to a stage.
+  private func advance(to stage: Int) throws {
+    while reached < stage {
       for index in states.indices {
+        let state = original.advanced(states[index].original, through: reached)
         states[index] = (
-          original.advanced(states[index].original, through: reached),
-          converted.advanced(states[index].converted, through: reached)
+          state,
+          isChanged ? converted.advanced(states[index].converted, through: reached) : state
         )
         try eval(states[index].original, states[index].converted)
       }
@@ -55,7 +63,8 @@ final class LayerFitter {
       })
     var moments: [String: InputMoments] = [:]
     for layer in layers {
-      moments[layer.path] = InputMoments(for: layer.structure)
+      moments[layer.path] = InputMoments(
+        for: layer.structure, hasBias: dense[layer.path]?.bias != nil)
     }
     var inputs: [String: MLXArray] = [:]
     var outputs: [String: MLXArray] = [:]
@@ -65,12 +74,12 @@ final class LayerFitter {
       try observing(converted, layers: paths) { path, x, _ in
         inputs[path] = x
       } during: {
-        guard let block = paths.first.flatMap(original.layer(of:)) else { return }
-        try advance(to: block)
+        guard let stage = paths.first.flatMap(trace.stage(of:)) else { return }
+        try advance(to: stage)
         for state in states {
           // Only what leads to these layers is ever computed.
-          _ = original.advanced(state.original, through: block)
-          _ = converted.advanced(state.converted, through: block)
+          _ = original.advanced(state.original, through: stage)
+          _ = converted.advanced(state.converted, through: stage)
           for path in paths {
             if let x = inputs[path], let y = outputs[path] { try moments[path]?.add(x, y) }
           }
@@ -80,22 +89,30 @@ final class LayerFitter {
     }
     for layer in layers {
       guard let linear = dense[layer.path], let moments = moments[layer.path] else { continue }
-      // Where no input ever comes, as in an unused pooler, all that is known is the weight.
-      let target =
-        moments.isEmpty
-        ? FitTarget(weight: linear.weight) : try moments.target(weight: linear.weight)
-      let parameters = try layer.structure.fit(target)
-      let bias = moments.isEmpty ? linear.bias : try moments.bias(of: layer.structure, parameters)
-      try eval(Array(parameters.values) + [bias].compactMap(\.self))
-      // A layer that a budget leaves dense is fitted all the same: it makes up for those before it.
-      let fitted: any Module & UnaryLayer =
-        if layer.structure is Dense, let weight = parameters["weight"] {
-          Linear(weight: weight, bias: bias)
-        } else {
-          try StructuredLinear(layer.structure, parameters: parameters, bias: bias)
-        }
-      try converted.update(modules: [(key: layer.path, value: fitted as Module)])
+      let fitted = try fitted(layer.structure, linear, moments)
+      try converted.update(modules: [(key: layer.path, value: fitted)])
+      isChanged = true
       try progress()
     }
+  }
+
+  private func fitted(
+    _ structure: any LinearOperator, _ linear: Linear, _ moments: InputMoments
+  ) throws -> Module {
+    // Where no input ever comes, as in an unused pooler, all that is known is the weight.
+    let target =
+      moments.isEmpty
+      ? FitTarget(weight: linear.weight) : try moments.target(weight: linear.weight)
+    let parameters = try structure.fit(target)
+    // A layer without a bias has none afterwards: readers of the checkpoint would not look for it.
+    let bias =
+      moments.isEmpty
+      ? linear.bias : try linear.bias.map { _ in try moments.bias(of: structure, parameters) }
+    try eval(Array(parameters.values) + [bias].compactMap(\.self))
+    // A layer that a budget leaves dense is fitted all the same: it makes up for those before it.
+    if structure is Dense, let weight = parameters["weight"] {
+      return Linear(weight: weight, bias: bias)
+    }
+    return try StructuredLinear(structure, parameters: parameters, bias: bias)
   }
 }

@@ -1,4 +1,5 @@
 import MLXNN
+import Models
 import Operators
 import OrderedCollections
 /// What becomes of every linear layer of a model, decided and checked before anything is touched.
@@ -13,9 +14,11 @@ public struct ConversionPlan: Sendable {
     var alternatives: [any LinearOperator] = []
     /// The number of the rule whose budget it shares.
     var rule = 0
+    /// The number of the array that it reads; of a layer that never runs, one of its own.
+    var group = 0
   }
 
-  /// The layers to convert, in the order of the model.
+  /// The layers to convert, in the order in which they run.
   public var layers: [Layer]
   /// The dense layers that stay as they are.
   public var kept: [String]
@@ -23,15 +26,19 @@ public struct ConversionPlan: Sendable {
 
   /// Plans by the first rule that applies to each layer.
   ///
-  /// Throws a sentence if a rule applies to no layer, or a structure does not fit a layer.
-  public init(for model: Module, rules: [ConversionRule]) throws {
+  /// Throws a sentence if a rule applies to no layer, or if a structure does not fit a layer or would
+  /// let a causal model see later tokens.
+  public init(for model: any StagedModel, rules: [ConversionRule]) throws {
     layers = []
     kept = []
     self.rules = rules
     var used = Set<Int>()
+    let trace = try LayerTrace(of: model)
     for (path, module) in model.namedModules() {
       guard let linear = module as? Linear else { continue }
-      guard let index = rules.firstIndex(where: { $0.applies(to: path) }) else {
+      let isOfStack = trace.stage(of: path).map(model.stack.contains) ?? false
+      guard let index = rules.firstIndex(where: { $0.applies(to: path, isOfStack: isOfStack) })
+      else {
         kept.append(path)
         continue
       }
@@ -43,10 +50,14 @@ public struct ConversionPlan: Sendable {
           kept.append(path)
           continue
         }
+        for structure in structures {
+          try (structure as? StrassenTile)?.validate(for: type(of: model).tokenFlow)
+        }
         layers.append(
           Layer(
             path: path, structure: first,
-            alternatives: rules[index].isBudget ? structures : [], rule: index))
+            alternatives: rules[index].isBudget ? structures : [], rule: index,
+            group: trace.calls[path]?.group ?? -1 - layers.count))
       } catch {
         throw ConversionError("\(path): \(error)")
       }
@@ -56,24 +67,27 @@ public struct ConversionPlan: Sendable {
         "[convert] expected a linear layer that '\(rule)' applies to, found none; see the layers "
           + "with `tessera inspect`.")
     }
+    let order = trace.calls.keys
+    layers.sort { a, b in
+      (order.firstIndex(of: a.path) ?? order.count) < (order.firstIndex(of: b.path) ?? order.count)
+    }
   }
 
-  /// The layers in groups that are fitted on the same run of the model: those with the same parent,
-  /// such as query, key and value.
+  /// The layers in groups that are fitted on the same run of the model: those that read the same
+  /// array, such as query, key and value.
   ///
-  /// Layers that feed each other have different parents, so that each is fitted on what the one
-  /// before it has become. A block fitted as a whole, on the inputs that its dense layers gave, loses
+  /// Layers that feed each other are apart, so that each is fitted on what the one before it has
+  /// become. A block fitted as a whole, on the inputs that its dense layers gave, loses
   /// much more: its last layers never see the errors of its first.
   var groups: [[Layer]] {
-    var groups: [(parent: Substring, layers: [Layer])] = []
+    var groups: [[Layer]] = []
     for layer in layers {
-      let parent = layer.path.prefix(upTo: layer.path.lastIndex(of: ".") ?? layer.path.startIndex)
-      if groups.last?.parent == parent {
-        groups[groups.count - 1].layers.append(layer)
+      if groups.last?.first?.group == layer.group {
+        groups[groups.count - 1].append(layer)
       } else {
-        groups.append((parent, [layer]))
+        groups.append([layer])
       }
     }
-    return groups.map(\.layers)
+    return groups
   }
 }

@@ -17,7 +17,7 @@ public struct ConversionRule: Hashable, Sendable, CustomStringConvertible {
 
   /// The structure.
   public var target: Target
-  /// The layers, all where empty.
+  /// The layers; where empty, those of the model's stack.
   public var layers: [LayerPattern]
 
   /// Makes a rule.
@@ -76,8 +76,8 @@ public struct ConversionRule: Hashable, Sendable, CustomStringConvertible {
   }
 
   /// Whether the rule is about a layer.
-  func applies(to path: String) -> Bool {
-    layers.isEmpty || layers.contains { $0.matches(path) }
+  func applies(to path: String, isOfStack: Bool) -> Bool {
+    layers.isEmpty ? isOfStack : layers.contains { $0.matches(path) }
   }
 
   /// What a layer of K inputs and N outputs may become: one structure, or for a budget several.

@@ -5,32 +5,34 @@ import Models
 import Operators
 import OrderedCollections
 
-/// Shares a budget of multiply-adds out among the layers of a sentence encoder.
+/// Shares a budget of multiply-adds out among the layers of a model.
 ///
 /// Every alternative of a layer is fitted to the moments of its real inputs, which gives its
 /// relative error e. What an error of this layer costs the model is measured once: with one
-/// alternative in its place, the mean of 1 − cosine of the embeddings, over e², is the layer's
+/// alternative in its place, the divergence of the model's results, over e², is the layer's
 /// sensitivity s. Then the sum of all layers' damages s e² is made small
 /// (``allocate(_:budget:)``). That damages add up is an approximation: the errors of different layers
 /// point in nearly independent directions.
 final class Planner {
-  private let original: SentenceEncoder
+  private let original: any ConvertibleModel
   /// The model that is to be converted, still dense; afterwards it is as it was.
-  private let converted: SentenceEncoder
+  private let converted: any ConvertibleModel
+  private let trace: LayerTrace
   /// What the moments are taken from.
-  private let batches: [TokenBatches.Batch]
-  /// The hidden states of the texts that sensitivities are measured on, in front of a block.
-  private var states: [MLXArray]
+  private let batches: [ExampleBatch]
+  /// The hidden states of the examples that sensitivities are measured on, in front of a stage, and
+  /// how many examples they are.
+  private var states: [(state: MLXArray, count: Int)]
   private let reference: [MLXArray]
 
   init(
-    original: SentenceEncoder, converted: SentenceEncoder, batches: [TokenBatches.Batch],
-    probes: [TokenBatches.Batch]
+    original: any ConvertibleModel, converted: any ConvertibleModel, batches: [ExampleBatch],
+    probes: [ExampleBatch]
   ) throws {
     (self.original, self.converted, self.batches) = (original, converted, batches)
-    states = probes.map { original.model.embedded($0.array) }
-    let blocks = original.model.configuration.layerCount
-    reference = try states.map { try Self.embedding(original, $0, blocks: 0..<blocks) }
+    trace = try LayerTrace(of: original.model)
+    states = try probes.map { (try $0.inputs(), $0.count) }
+    reference = try states.map { try Self.results(original, $0.state, from: 0) }
   }
 
   /// Decides the structure of every layer that shares a budget.
@@ -41,18 +43,18 @@ final class Planner {
     let open = plan.layers.filter { !$0.alternatives.isEmpty }
     let moments = try moments(of: open, progress)
     var damages: [String: [Double]] = [:]
-    let blocks = original.model.configuration.layerCount
-    for block in 0...blocks {
-      for layer in open where (original.model.layer(of: layer.path) ?? blocks) == block {
+    let stages = original.model.stageCount
+    for stage in 0...stages {
+      for layer in open where (trace.stage(of: layer.path) ?? stages) == stage {
         damages[layer.path] = try self.damages(
-          of: layer, moments[layer.path], share: plan.share(of: layer), blocks: block..<blocks)
+          of: layer, moments[layer.path], share: plan.share(of: layer), stage: stage)
         try progress()
       }
-      guard block < blocks else { break }
+      guard stage < stages else { break }
       for index in states.indices {
-        states[index] = original.model.advanced(states[index], through: block)
+        states[index].state = original.model.advanced(states[index].state, through: stage)
       }
-      try eval(states)
+      try eval(states.map(\.state))
     }
     try plan.choose(damages)
   }
@@ -60,11 +62,13 @@ final class Planner {
   private func moments(
     of layers: [ConversionPlan.Layer], _ progress: () throws -> Void
   ) throws -> [String: InputMoments] {
+    let linears = original.model.namedModules()
     let moments = Dictionary(
       uniqueKeysWithValues: layers.map { layer in
         // Strassen-Tile needs the moments of tiles besides.
         let richest = layer.alternatives.first { $0 is StrassenTile } ?? layer.structure
-        return (layer.path, InputMoments(for: richest))
+        let hasBias = (linears[layer.path] as? Linear)?.bias != nil
+        return (layer.path, InputMoments(for: richest, hasBias: hasBias))
       })
     var seen: [(path: String, x: MLXArray, y: MLXArray)] = []
     try observing(original.model, layers: layers.map(\.path)) { path, x, y in
@@ -72,7 +76,7 @@ final class Planner {
     } during: {
       for batch in batches {
         seen = []
-        _ = original.model.hiddenStates(tokens: batch.array) { $0 }
+        _ = original.model.run(try batch.inputs())
         for (path, x, y) in seen { try moments[path]?.add(x, y) }
         try progress()
       }
@@ -80,12 +84,12 @@ final class Planner {
     return moments
   }
 
-  /// What each alternative of a layer does to the embeddings.
+  /// What each alternative of a layer does to the results.
   private func damages(
-    of layer: ConversionPlan.Layer, _ moments: InputMoments?, share: Double, blocks: Range<Int>
+    of layer: ConversionPlan.Layer, _ moments: InputMoments?, share: Double, stage: Int
   ) throws -> [Double] {
     let layers = try unaryLayers(of: converted.model, at: [layer.path])
-    // A layer that the texts never reach, such as an unused pooler, does no damage.
+    // A layer that the examples never reach, such as an unused pooler, does no damage.
     guard let moments, !moments.isEmpty, let linear = layers.first?.layer as? Linear else {
       return layer.alternatives.map { _ in 0 }
     }
@@ -109,16 +113,18 @@ final class Planner {
 
     let replacement = try StructuredLinear(
       layer.alternatives[probe], parameters: fits[probe],
-      bias: moments.bias(of: layer.alternatives[probe], fits[probe]))
+      bias: linear.bias.map { _ in
+        try moments.bias(of: layer.alternatives[probe], fits[probe])
+      })
     try converted.model.update(modules: [(key: layer.path, value: replacement as Module)])
     defer { try? converted.model.update(modules: [(key: layer.path, value: linear as Module)]) }
     var sum = 0.0
     var count = 0
-    for (state, reference) in zip(states, reference) {
-      let embedding = try Self.embedding(converted, state, blocks: blocks)
-      let cosines = MLX.sum(embedding * reference, axis: -1)
-      sum += try Double(MLX.sum(1 - cosines).item(Float.self))
-      count += cosines.size
+    for (examples, reference) in zip(states, reference) {
+      let results = try Self.results(converted, examples.state, from: stage)
+      let divergence = original.divergence(of: results, from: reference)
+      sum += Double(examples.count) * (try divergence.item(Double.self))
+      count += examples.count
     }
     let sensitivity = max(0, sum / Double(max(1, count))) / (errors[probe] * errors[probe])
     return errors.map { sensitivity * $0 * $0 }
@@ -138,15 +144,13 @@ final class Planner {
     }
   }
 
-  /// The embeddings [B, D], of length 1, of hidden states in front of the first of some blocks.
-  private static func embedding(
-    _ encoder: SentenceEncoder, _ state: MLXArray, blocks: Range<Int>
+  /// The results of hidden states in front of a stage.
+  private static func results(
+    _ subject: any ConvertibleModel, _ state: MLXArray, from stage: Int
   ) throws -> MLXArray {
-    let last = blocks.reduce(state) { encoder.model.advanced($0, through: $1) }
-    let vectors = encoder.head(last)
-    let result = vectors / maximum(norm(vectors, axes: [-1], keepDims: true), 1e-12)
-    try eval(result)
-    return result
+    let results = subject.results(of: subject.model.run(state, from: stage))
+    try eval(results)
+    return results
   }
 }
 

@@ -18,18 +18,16 @@ extension ConversionReport {
           Double(layers.reduce(0) { $0 + $1.parameters })),
         row("parameters, model", Double(modelParameters[0]), Double(modelParameters[1])),
         row(
-          "ms, model, \(batch[0]) texts of \(batch[1]) tokens", modelMilliseconds[0],
-          modelMilliseconds[1]),
+          "ms, model, a batch of \(batch.map(String.init).joined(separator: "×"))",
+          modelMilliseconds[0], modelMilliseconds[1]),
       ])
-    page.heading("Fidelity to the original, on held-out texts")
+    let measures = fidelity?.measures ?? []
+    page.heading("Fidelity to the original, on held-out \(fidelity?.unit.rawValue ?? "examples")")
     page.table(
-      ["after", "mean cosine", "worst cosine", "rank correlation", "same neighbour", "seconds"],
-      stages.map {
-        [
-          $0.name, decimal($0.fidelity.cosine), decimal($0.fidelity.worstCosine),
-          decimal($0.fidelity.rankCorrelation), decimal($0.fidelity.neighbourAgreement),
-          decimal($0.seconds, places: 1),
-        ]
+      ["after"] + measures.map(\.title) + ["seconds"],
+      stages.map { stage in
+        [stage.name] + measures.map { decimal(stage.fidelity[$0]) }
+          + [decimal(stage.seconds, places: 1)]
       })
     page.heading("Layers")
     page.charts([

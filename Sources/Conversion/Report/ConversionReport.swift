@@ -12,8 +12,8 @@ public struct LayerReport: Codable, Hashable, Sendable {
   public var inputs: Int
   /// N.
   public var outputs: Int
-  /// ‖ŷ − y‖ / ‖y‖ on held-out inputs of the original model, right after the fit; `nil` if the texts
-  /// never reach the layer.
+  /// ‖ŷ − y‖ / ‖y‖ on held-out inputs of the original model, right after the fit; `nil` if the
+  /// examples never reach the layer.
   public var error: Double?
   /// Numbers stored, without the bias.
   public var parameters: Int
@@ -34,7 +34,7 @@ public struct StageReport: Codable, Hashable, Sendable {
   public var name: String
   /// Seconds the stage took.
   public var seconds: Double
-  /// The fidelity on held-out texts.
+  /// The fidelity on held-out examples.
   public var fidelity: Fidelity
 }
 
@@ -52,7 +52,7 @@ public struct ConversionReport: Codable, Hashable, Sendable {
   public var modelParameters: [Int]
   /// Milliseconds of the whole model for a batch, before and after, in the same run.
   public var modelMilliseconds: [Double]
-  /// Texts and tokens of the batch that was timed.
+  /// The shape of the batch that was timed: texts and tokens, or images and their sides.
   public var batch: [Int]
   /// What the numbers were measured on.
   public var machine: MachineSheet

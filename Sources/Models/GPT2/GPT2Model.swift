@@ -45,7 +45,8 @@ public final class GPT2Model: Module, LanguageModel {
     logits(of: transformer(tokens, cache: cache)[0..., -1])
   }
 
-  private func logits(of hidden: MLXArray) -> MLXArray {
+  /// The logits [..., V] of normalised hidden states [..., D].
+  func logits(of hidden: MLXArray) -> MLXArray {
     head?(hidden) ?? transformer.words.asLinear(hidden)
   }
 }
@@ -99,10 +100,14 @@ final class GPT2Transformer: Module {
 
   /// Tokens [B, T] → [B, T, D].
   func callAsFunction(_ tokens: MLXArray, cache: KeyValueCache?) -> MLXArray {
-    let start = cache?.length ?? 0
-    var x = words(tokens) + positions.weight[start..<(start + tokens.dim(1))]
+    var x = embedded(tokens, start: cache?.length ?? 0)
     for (index, layer) in layers.enumerated() { x = layer(x, cache: cache?.layers[index]) }
     return norm(x)
+  }
+
+  /// Words and positions of tokens [B, T] that follow `start` others: [B, T, D].
+  func embedded(_ tokens: MLXArray, start: Int) -> MLXArray {
+    words(tokens) + positions.weight[start..<(start + tokens.dim(1))]
   }
 }
 

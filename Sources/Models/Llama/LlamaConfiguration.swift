@@ -22,6 +22,8 @@ public struct LlamaConfiguration: Hashable, Sendable {
   public var normEpsilon: Float
   /// The base of the wavelengths of positions.
   public var ropeBase: Float
+  /// How positions beyond those of the pretraining are brought into its range.
+  public var ropeScaling: RoPEScaling
   /// Whether the projections of the attention have biases.
   public var attentionHasBias: Bool
   /// Whether the feed-forward layers have biases.
@@ -35,8 +37,9 @@ public struct LlamaConfiguration: Hashable, Sendable {
   public init(
     vocabularySize: Int = 32000, maximumLength: Int = 2048, hiddenSize: Int, layerCount: Int,
     headCount: Int, keyValueHeadCount: Int? = nil, headSize: Int? = nil, intermediateSize: Int,
-    normEpsilon: Float = 1e-6, ropeBase: Float = 10000, attentionHasBias: Bool = false,
-    feedForwardHasBias: Bool = false, tiesEmbeddings: Bool = false, endTokens: Set<Int32> = []
+    normEpsilon: Float = 1e-6, ropeBase: Float = 10000, ropeScaling: RoPEScaling = .none,
+    attentionHasBias: Bool = false, feedForwardHasBias: Bool = false, tiesEmbeddings: Bool = false,
+    endTokens: Set<Int32> = []
   ) {
     self.vocabularySize = vocabularySize
     self.maximumLength = maximumLength
@@ -48,6 +51,7 @@ public struct LlamaConfiguration: Hashable, Sendable {
     self.intermediateSize = intermediateSize
     self.normEpsilon = normEpsilon
     self.ropeBase = ropeBase
+    self.ropeScaling = ropeScaling
     self.attentionHasBias = attentionHasBias
     self.feedForwardHasBias = feedForwardHasBias
     self.tiesEmbeddings = tiesEmbeddings
@@ -81,7 +85,7 @@ public struct LlamaConfiguration: Hashable, Sendable {
       headSize: try file.integer("head_dim", default: hiddenSize / headCount),
       intermediateSize: try file.integer("intermediate_size"),
       normEpsilon: Float(try file.positiveNumber("rms_norm_eps", default: 1e-6)),
-      ropeBase: try LlamaConfiguration.ropeBase(file),
+      ropeBase: try LlamaConfiguration.ropeBase(file), ropeScaling: try RoPEScaling(file),
       attentionHasBias: try file.bool("attention_bias", default: false),
       feedForwardHasBias: try file.bool("mlp_bias", default: false),
       tiesEmbeddings: try file.bool("tie_word_embeddings", default: false),
@@ -94,18 +98,10 @@ public struct LlamaConfiguration: Hashable, Sendable {
     }
   }
 
-  /// The base, from where transformers keeps it since version 5 or from where it did before;
-  /// positions that are scaled throw.
+  /// The base, from where transformers keeps it since version 5 or from where it did before.
   private static func ropeBase(_ file: ConfigurationFile) throws -> Float {
-    for key in ["rope_scaling", "rope_parameters"] {
-      guard let section = try file.section(key) else { continue }
-      let older = try section.string("type", default: "default")
-      let type = try section.string("rope_type", default: older)
-      guard type == "default" else {
-        throw CheckpointError.unsupported(
-          file: file.path, key: "\(key).rope_type", expected: "default", got: "\"\(type)\"")
-      }
-      if section.object["rope_theta"] != nil {
+    for key in RoPEScaling.keys {
+      if let section = try file.section(key), section.object["rope_theta"] != nil {
         return Float(try section.positiveNumber("rope_theta"))
       }
     }
@@ -114,7 +110,7 @@ public struct LlamaConfiguration: Hashable, Sendable {
 
   /// The text of a `config.json`, with the base where old and new readers look for it.
   var text: String {
-    JSON.object([
+    let sizes = JSON.object([
       "architectures": .array([.string("LlamaForCausalLM")]),
       "model_type": .string(LlamaModel.modelType), "vocab_size": .integer(vocabularySize),
       "max_position_embeddings": .integer(maximumLength), "hidden_size": .integer(hiddenSize),
@@ -122,11 +118,13 @@ public struct LlamaConfiguration: Hashable, Sendable {
       "num_key_value_heads": .integer(keyValueHeadCount), "head_dim": .integer(headSize),
       "intermediate_size": .integer(intermediateSize), "hidden_act": .string("silu"),
       "rms_norm_eps": .number("\(normEpsilon)"), "rope_theta": .number("\(ropeBase)"),
-      "rope_parameters": .object([
-        "rope_theta": .number("\(ropeBase)"), "rope_type": .string("default"),
-      ]),
+      "rope_parameters": .object(ropeScaling.object(base: ropeBase)),
       "attention_bias": .bool(attentionHasBias), "mlp_bias": .bool(feedForwardHasBias),
       "tie_word_embeddings": .bool(tiesEmbeddings), "eos_token_id": tokenList(endTokens),
-    ]).encoded(indent: 2)
+    ])
+    guard ropeScaling != .none, var object = sizes.object else { return sizes.encoded(indent: 2) }
+    // Where readers before version 5 of transformers look for it.
+    object["rope_scaling"] = .object(ropeScaling.object(base: ropeBase))
+    return JSON.object(object).encoded(indent: 2)
   }
 }

@@ -47,7 +47,8 @@ public final class LlamaModel: Module, LanguageModel {
     logits(of: model(tokens, cache: cache)[0..., -1])
   }
 
-  private func logits(of hidden: MLXArray) -> MLXArray {
+  /// The logits [..., V] of normalised hidden states [..., D].
+  func logits(of hidden: MLXArray) -> MLXArray {
     head?(hidden) ?? model.words.asLinear(hidden)
   }
 }
@@ -127,7 +128,8 @@ final class LlamaAttention: Module {
   init(_ configuration: LlamaConfiguration) {
     headCount = configuration.headCount
     keyValueHeadCount = configuration.keyValueHeadCount
-    rope = RoPE(dimensions: configuration.headSize, base: configuration.ropeBase)
+    rope = configuration.ropeScaling.makeRoPE(
+      dimensions: configuration.headSize, base: configuration.ropeBase)
     let (hidden, bias) = (configuration.hiddenSize, configuration.attentionHasBias)
     let queries = headCount * configuration.headSize
     let keys = keyValueHeadCount * configuration.headSize

@@ -12,13 +12,19 @@ public final class SentenceEncoder {
   public let checkpoint: BERTCheckpoint
 
   /// Loads a folder: the encoder, and what `modules.json` says about pooling.
-  public init(
+  public convenience init(
     folder: URL, structuredLayers: StructuredLayerFactory = .none, dtype: DType = .float32
   ) throws {
-    let files = try CheckpointFolder(url: folder)
-    checkpoint = try BERTCheckpoint(
-      folder: files, structuredLayers: structuredLayers, dtype: dtype)
-    head = try SentenceHead(folder: folder, limit: checkpoint.model.configuration.maximumLength)
+    try self.init(
+      BERTCheckpoint(
+        folder: CheckpointFolder(url: folder), structuredLayers: structuredLayers, dtype: dtype))
+  }
+
+  /// An encoder that has been loaded, with what its folder says about pooling.
+  public init(_ checkpoint: BERTCheckpoint) throws {
+    self.checkpoint = checkpoint
+    head = try SentenceHead(
+      folder: checkpoint.folder.url, limit: checkpoint.model.configuration.maximumLength)
   }
 
   /// The encoder.

@@ -49,10 +49,13 @@ public final class T2TViTModel: Module, ImageClassifier {
   /// The last hidden states [B, 1 + tokens, D], the first that of the class token, for images
   /// [B, height, width, channels] that have been checked.
   public func hiddenStates(images: MLXArray) -> MLXArray {
-    let seen = tokens(images)
-    let first = broadcast(classToken, to: [images.dim(0), 1, classToken.dim(2)])
-    let x = concatenated([first.asType(seen.dtype), seen], axis: 1) + positions
-    return norm(layers.reduce(x) { $1($0) })
+    norm(layers.reduce(embedded(tokens(images))) { $1($0) })
+  }
+
+  /// The class token before tokens [B, tokens, D], each with its position: [B, 1 + tokens, D].
+  func embedded(_ seen: MLXArray) -> MLXArray {
+    let first = broadcast(classToken, to: [seen.dim(0), 1, classToken.dim(2)])
+    return concatenated([first.asType(seen.dtype), seen], axis: 1) + positions
   }
 
   /// The logits [B, classes] for images [B, height, width, channels] that have been checked.
@@ -111,14 +114,23 @@ final class TokensToToken: Module {
   }
 
   /// Images [B, H, W, C] → [B, tokens, D].
-  func callAsFunction(_ images: MLXArray) -> MLXArray {
-    func grid(_ tokens: MLXArray, _ size: Int) -> MLXArray {
-      tokens.reshaped(tokens.dim(0), size, size, tokens.dim(2))
-    }
-    let splits = SoftSplit.stage
-    let fine = first(splits[0](images))
-    let coarse = second(splits[1](grid(fine, gridSizes[0])))
-    return project(splits[2](grid(coarse, gridSizes[1])))
+  func callAsFunction(_ images: MLXArray) -> MLXArray { projected(coarse(fine(images))) }
+
+  /// Images [B, H, W, C] → the tokens of the first split [B, T, size].
+  func fine(_ images: MLXArray) -> MLXArray { first(SoftSplit.stage[0](images)) }
+
+  /// The tokens of the first split → those of the second [B, T', size].
+  func coarse(_ fine: MLXArray) -> MLXArray {
+    second(SoftSplit.stage[1](grid(fine, gridSizes[0])))
+  }
+
+  /// The tokens of the second split → those of the third [B, tokens, D].
+  func projected(_ coarse: MLXArray) -> MLXArray {
+    project(SoftSplit.stage[2](grid(coarse, gridSizes[1])))
+  }
+
+  private func grid(_ tokens: MLXArray, _ size: Int) -> MLXArray {
+    tokens.reshaped(tokens.dim(0), size, size, tokens.dim(2))
   }
 }
 

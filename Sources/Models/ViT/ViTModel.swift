@@ -45,12 +45,15 @@ public final class ViTModel: Module, ImageClassifier {
 
   /// The logits [B, classes] for images [B, height, width, channels] that have been checked; a
   /// failed array without a classifier.
-  public func logits(images: MLXArray) -> MLXArray {
+  public func logits(images: MLXArray) -> MLXArray { logits(of: encoder(images)) }
+
+  /// The logits [B, classes] of normalised hidden states [B, 1 + patches, D].
+  func logits(of hidden: MLXArray) -> MLXArray {
     guard let classifier else {
       return MLXArray(
         failure: MLXError(ImageInputError.noClasses(modelType: Self.modelType).description))
     }
-    return classifier(encoder(images)[0..., 0])
+    return classifier(hidden[0..., 0])
   }
 }
 

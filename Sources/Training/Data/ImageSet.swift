@@ -21,8 +21,8 @@ public struct ImageSet: RawBatchSource {
 
   private let images: MappedFile
   private let labelFile: MappedFile
-  private let scales: [Float]
-  private let offsets: [Float]
+  private var scales: [Float]
+  private var offsets: [Float]
   private let shuffle: Shuffle
 
   init(
@@ -53,9 +53,30 @@ public struct ImageSet: RawBatchSource {
     (self.classes, self.augmentation) = (classes, augmentation)
     images = try dataset.map(part, "images")
     labelFile = try dataset.map(part, "labels")
+    (scales, offsets) = ([], [])
+    shuffle = Shuffle(count: count, seed: seed)
+    scale(means, deviations)
+  }
+
+  /// The images scaled otherwise, as a pretrained model has it: of the given means and deviations a
+  /// channel, of pixels from 0 to 1.
+  ///
+  /// Throws ``DatasetError`` where there are not as many as channels, or a deviation is not positive.
+  public func normalized(means: [Double], deviations: [Double]) throws -> ImageSet {
+    guard means.count == channels, deviations.count == channels, deviations.allSatisfy({ $0 > 0 })
+    else {
+      throw DatasetError.badBatch(
+        reason: "expected a mean and a positive deviation for each of \(channels) channels, got "
+          + "\(means) and \(deviations)")
+    }
+    var result = self
+    result.scale(means, deviations)
+    return result
+  }
+
+  private mutating func scale(_ means: [Double], _ deviations: [Double]) {
     scales = deviations.map { Float(1 / (255 * $0)) }
     offsets = zip(means, deviations).map { Float(-$0 / $1) }
-    shuffle = Shuffle(count: count, seed: seed)
   }
 
   /// Bytes of images and their classes.

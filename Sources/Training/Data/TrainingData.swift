@@ -11,6 +11,9 @@ public struct TrainingData {
   /// What tokens, or classes, are below, where that is known without looking at all of them.
   public var targetCount: Int?
 
+  /// The tokenizer that made the tokens, where it is known: a Hugging Face `tokenizer.json`.
+  public var tokenizer: URL?
+
   /// Examples from anywhere.
   public init(train: any BatchSource, validation: (any BatchSource)? = nil) {
     self.train = train
@@ -34,6 +37,8 @@ public struct TrainingData {
         train: try set.tokens(.train, length: length, seed: seed).prefetched(),
         validation: try set.tokens(.validation, length: length))
       data.targetCount = vocabularySize
+      let tokenizer = set.tokenizer.path(percentEncoded: false)
+      data.tokenizer = FileManager.default.fileExists(atPath: tokenizer) ? set.tokenizer : nil
     case .images(_, _, _, let classes):
       data = TrainingData(
         train: try set.images(.train, augmentation: augmentation, seed: seed).prefetched(),

@@ -133,7 +133,12 @@ extension Trainer {
       if let source {
         try source.write(to: target, replacingExisting: true)
       } else {
-        try model.write(to: target, replacingExisting: true)
+        try model.write(to: target, replacingExisting: true) { folder in
+          // With it the folder can read and write texts.
+          if let tokenizer = data.tokenizer {
+            try FileSystem.copy(tokenizer, to: folder.appending(path: "tokenizer.json"))
+          }
+        }
       }
     }
     try guide?.remove(from: model)

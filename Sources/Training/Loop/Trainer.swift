@@ -52,6 +52,7 @@ public final class Trainer {
           + "parts each, got \(recipe.batch); make it a multiple of \(shares).")
     }
     let prepared = try recipe.makeModel()
+    try Trainer.checkThatNothingLearnsToLookAhead(prepared.module)
     (model, source, guide) = (prepared.module, prepared.checkpoint, prepared.guide)
     let longest = (prepared.module as? any LanguageModel)?.maximumLength ?? 1
     let data =
