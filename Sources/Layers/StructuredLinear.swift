@@ -76,7 +76,7 @@ public final class StructuredLinear: Module, UnaryLayer {
   @discardableResult
   public func prepare(rows: Int, dtype: DType) throws -> String? {
     prepared = nil
-    guard let product = structure.prepared(parametersByName, rows: rows, dtype: dtype) else {
+    guard let product = try structure.prepared(parametersByName, rows: rows, dtype: dtype) else {
       return nil
     }
     try eval(product.arrays)

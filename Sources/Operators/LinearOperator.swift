@@ -45,7 +45,7 @@ public protocol LinearOperator: Sendable, CustomStringConvertible {
   /// nothing to gain.
   func prepared(
     _ parameters: Parameters, rows: Int, dtype: DType
-  ) -> (any PreparedProduct)?
+  ) throws -> (any PreparedProduct)?
 
   /// The dense weight [N, K] with the same product, or `nil` where the structure has none (its
   /// product mixes rows).

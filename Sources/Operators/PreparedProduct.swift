@@ -21,7 +21,7 @@ extension LinearOperator {
   /// None: this structure has nothing to prepare.
   public func prepared(
     _ parameters: Parameters, rows: Int, dtype: DType
-  ) -> (any PreparedProduct)? { nil }
+  ) throws -> (any PreparedProduct)? { nil }
 }
 
 /// A plain product with a matrix that was formed once.

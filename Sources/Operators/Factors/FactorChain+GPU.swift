@@ -79,7 +79,7 @@ extension ChainOperator {
   /// expected to be as fast; `nil` where there is no GPU or the type is none of theirs.
   public func prepared(
     _ parameters: Parameters, rows: Int, dtype: DType
-  ) -> (any PreparedProduct)? {
+  ) throws -> (any PreparedProduct)? {
     guard Device.default == .gpu, dtype.kernelElement != nil, rows > 0,
       let gpu = try? GPU.current.get()
     else { return nil }
