@@ -22,11 +22,19 @@ struct BenchFactors: ParsableCommand {
   @Option(help: "Where to compute: cpu or gpu. Default: the GPU where there is one.")
   var device: Device?
 
+  @Option(
+    help: "Seconds over which the energy of the method taken and of the best rival is read; 0: not."
+  )
+  var energy = 0.3
+
   @OptionGroup var printing: OutputOptions
 
   func validate() throws {
     guard (1...1 << 24).contains(batch) else {
       throw ValidationError("expected --batch of 1 to \(1 << 24), got \(batch).")
+    }
+    guard (0...60).contains(energy) else {
+      throw ValidationError("expected --energy of 0 to 60 seconds, got \(energy).")
     }
   }
 
@@ -36,7 +44,9 @@ struct BenchFactors: ParsableCommand {
     if let device { try Device.setDefault(device) }
     try Interruption.watch()
     let line = ProgressLine()
-    let benchmark = try FactorBenchmark.run(list, rows: batch, dtype: dtype, layout: layout) {
+    let benchmark = try FactorBenchmark.run(
+      list, rows: batch, dtype: dtype, layout: layout, energySeconds: energy
+    ) {
       completed, total, pattern in
       line.show("measure", completed, total, pattern)
       try Interruption.check()

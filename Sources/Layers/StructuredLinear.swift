@@ -18,6 +18,9 @@ public final class StructuredLinear: Module, UnaryLayer {
   /// [N], if the layer has one.
   @ParameterInfo public var bias: MLXArray?
 
+  /// What was made of `source` once.
+  private var prepared: (product: any PreparedProduct, source: [ObjectIdentifier: MLXArray])?
+
   /// Makes a layer from parameters.
   ///
   /// Throws, with both shapes, if a parameter is missing or does not have its shape.
@@ -65,14 +68,39 @@ public final class StructuredLinear: Module, UnaryLayer {
       })
   }
 
+  /// Makes of the parameters what products of about so many rows gain from, for as long as the parameters
+  /// stay: a packed or compressed weight, or a dense one.
+  ///
+  /// Returns the way in words, `nil` where there is nothing to gain. Afterwards the layer's product has no
+  /// gradient for these parameters; new ones (an optimizer's, a checkpoint's) are multiplied as before.
+  @discardableResult
+  public func prepare(rows: Int, dtype: DType) throws -> String? {
+    prepared = nil
+    guard let product = try structure.prepared(parametersByName, rows: rows, dtype: dtype) else {
+      return nil
+    }
+    try eval(product.arrays)
+    prepared = (
+      product, Dictionary(values.values.map { (ObjectIdentifier($0), $0) }) { first, _ in first }
+    )
+    return product.method
+  }
+
   /// x [..., K] → y [..., N], by the fastest path of this machine.
   public func callAsFunction(_ x: MLXArray) -> MLXArray {
-    structure.product(x, parametersByName, bias: bias)
+    self(x, activation: .none)
   }
 
   /// activation(y) [..., N], in one pass over y where the kernels write it so.
   public func callAsFunction(_ x: MLXArray, activation: KernelActivation) -> MLXArray {
-    structure.product(x, parametersByName, bias: bias, activation: activation)
+    if let prepared, x.dim(-1) == structure.inputs, x.size > 0,
+      values.values.allSatisfy({ prepared.source[ObjectIdentifier($0)] != nil }),
+      let y = prepared.product(
+        x.reshaped(-1, structure.inputs), bias: bias, activation: activation)
+    {
+      return y.reshaped(Array(x.shape.dropLast()) + [structure.outputs])
+    }
+    return structure.product(x, parametersByName, bias: bias, activation: activation)
   }
 
   /// The dense layer with the same product, if the structure has one.

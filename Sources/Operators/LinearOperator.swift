@@ -41,6 +41,12 @@ public protocol LinearOperator: Sendable, CustomStringConvertible {
     _ x: MLXArray, _ parameters: Parameters, bias: MLXArray?, activation: KernelActivation
   ) -> MLXArray
 
+  /// The product of parameters that do not change, prepared for about so many rows; `nil` where there is
+  /// nothing to gain.
+  func prepared(
+    _ parameters: Parameters, rows: Int, dtype: DType
+  ) throws -> (any PreparedProduct)?
+
   /// The dense weight [N, K] with the same product, or `nil` where the structure has none (its
   /// product mixes rows).
   func dense(_ parameters: Parameters) -> MLXArray?

@@ -1,7 +1,7 @@
 """Kernels of factors against their definitions: max |ours - exact| <= 2 max |plain - exact| + floor.
 
 `plain` is the same job in the same precision by torch, `exact` in float64. Outputs start as NaN, and NaN fails; every launch is
-repeated and has to give the same bits. usage: check_factors.py [--sanitize]
+repeated and has to give the same bits. usage: check_factors.py [--sanitize] [--groups: only what Hopper's warpgroups and turns do]
 """
 
 import sys
@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from factors import (BlockGradient, Kronecker, Pair, PairBackward, PairShape, bulk_possible, kronecker_aligned, kronecker_plans,
-                     kronecker_reference, pair_plan)
+from factors import (BlockGradient, Groups, Kronecker, Pair, PairBackward, PairShape, Turn, bulk_possible, groups_plans, kronecker_aligned,
+                     kronecker_plans, kronecker_reference, pair_plan)
 
 torch.manual_seed(1)
 torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
@@ -200,6 +200,107 @@ def run_kronecker(job, back, pattern, rows, element, activation, extras, offset,
     compare(label + " dw", dw, order(plain[1]), order(exact[1]))
 
 
+def groups_case(pattern, rows, element="bfloat16", exact=False, activation="none", extras=False, offset=0, extra_pitch=0, choose=None,
+                plan_index=0):
+    """By Hopper's warpgroups, the product and the one with the transposed matrix."""
+    a, b, c, d = pattern
+    size = 4 if element == "float32" else 2
+    vector = 16 // size
+    jobs = []
+    for transposed, (p, q) in enumerate(((b, c), (c, b))):
+        aligned = offset % vector == 0 and (a * q * d + extra_pitch) % vector == 0 and d * size % 16 == 0
+        aligned = aligned or (offset % vector == 0 and (a * q * d + extra_pitch) % vector == 0 and d <= 16 and q * d * size % 16 == 0)
+        plans = [plan for plan in groups_plans((a, p, q, d), rows, size, exact, aligned) if choose is None or transposed or choose(plan)]
+        jobs.append(pool.submit(Groups, plans[min(plan_index, len(plans) - 1)], element, activation, 7 if extras else 0,
+                                offset == 0 and extra_pitch == 0))
+    cases.append(lambda: run_groups(jobs, pattern, rows, element, exact, activation, extras, offset, extra_pitch))
+
+
+def run_groups(jobs, pattern, rows, element, exact, activation, extras, offset, extra_pitch):
+    a, b, c, d = pattern
+    dtype = getattr(torch, element)
+    torch.backends.cuda.matmul.allow_tf32 = not exact
+    draw = lambda *s: torch.randn(*s, device="cuda").to(dtype)
+    w = (torch.randn(a, b, c, d, device="cuda") / c ** 0.5).to(dtype)
+    for transposed, job in enumerate(jobs):
+        run = job.result()
+        p, q = (c, b) if transposed else (b, c)
+        label = f"groups {run.plan.pattern} rows {rows} {element}{' exact' if exact else ''} {activation} {run.plan} +{offset}"
+        x = padded(rows, a * q * d, dtype, offset, a * q * d + extra_pitch)
+        x.copy_(draw(rows, a * q * d))
+        y, gate, residual = (padded(rows, a * p * d, dtype, offset, a * p * d + extra_pitch) for _ in range(3))
+        gate.copy_(draw(rows, a * p * d))
+        residual.copy_(draw(rows, a * p * d))
+        bias = draw(a * p * d)
+
+        def whole(x, w, bias, gate, residual):
+            v = kronecker_reference(x.contiguous(), w.transpose(1, 2) if transposed else w)
+            v = activate(v + bias if extras else v, activation)
+            return v * gate + residual if extras else v
+
+        packed = run.pack(torch, w, transposed=bool(transposed))
+        twice(label, lambda: run(x, packed, y, *((bias, gate, residual) if extras else ())), y)
+        arguments = (x, w, bias, gate, residual)
+        compare(label, y, whole(*arguments), whole(*(v.double() for v in arguments)))
+
+
+def turn_case(groups, p, q, rows, element="bfloat16", extras=False, offset=0):
+    job = pool.submit(Turn, groups, p, q, element, "gelu" if extras else "none", 7 if extras else 0)
+
+    def run():
+        dtype = getattr(torch, element)
+        n = groups * p * q
+        x, y, gate, residual = (padded(rows, n, dtype, offset, n + offset) for _ in range(4))
+        for v in (x, gate, residual):
+            v.copy_(torch.randn(rows, n, device="cuda").to(dtype))
+        bias = torch.randn(n, device="cuda").to(dtype)
+        turn = job.result()
+        label = f"turn {groups}x{p}x{q} rows {rows} {element} +{offset}"
+        twice(label, lambda: turn(x, y, *((bias, gate, residual) if extras else ())), y)
+
+        def whole(x, bias, gate, residual):
+            v = x.reshape(rows, groups, p, q).transpose(2, 3).reshape(rows, n)
+            return activate(v + bias, "gelu") * gate + residual if extras else v
+
+        arguments = (x, bias, gate, residual)
+        compare(label, y, whole(*arguments), whole(*(v.double() for v in arguments)))
+
+    cases.append(run)
+
+
+def groups():
+    if "--sanitize" in sys.argv:
+        groups_case((1, 48, 48, 16), 150)
+        groups_case((1, 128, 64, 16), 150, choose=lambda plan: not plan.stationary)
+        groups_case((2, 24, 37, 3), 70, extras=True, activation="gelu")
+        groups_case((1, 64, 48, 8), 130, "float32", exact=True)
+        turn_case(2, 37, 5, 9, extras=True)
+        turn_case(1, 64, 96, 9)
+        return
+    for index, pattern in enumerate(((1, 48, 48, 8), (1, 64, 64, 16), (1, 192, 48, 24), (2, 128, 128, 4), (1, 192, 48, 2), (1, 64, 64, 3),
+                                     (3, 96, 96, 32), (1, 128, 512, 16), (2, 256, 256, 4), (1, 96, 96, 6), (1, 48, 48, 12))):
+        groups_case(pattern, 501)
+        groups_case(pattern, 1201, "float16", activation="silu", extras=True, plan_index=7)
+        groups_case(pattern, 333, "float32", plan_index=index % 3)
+        groups_case(pattern, 200, "float32", exact=True)
+        groups_case(pattern, 5000, choose=lambda plan: not plan.stationary)
+    for units in ("column_units", "row_units"):
+        groups_case((1, 256, 128, 16), 3000, choose=lambda plan: getattr(plan, units) == 2)
+    for pattern in ((3, 50, 37, 7), (1, 5, 3, 2), (2, 9, 17, 5), (1, 33, 65, 40), (1, 16, 16, 37)):
+        groups_case(pattern, 333)
+        groups_case(pattern, 77, "float32", activation="gelu", extras=True)
+    for rows in (1, 2, 63, 64, 65):
+        groups_case((1, 64, 64, 16), rows)
+        groups_case((1, 64, 64, 16), rows, "float32", exact=True)
+    groups_case((1, 64, 64, 16), 300, offset=3, extras=True)
+    groups_case((1, 64, 64, 16), 300, extra_pitch=8)
+    groups_case((1, 64, 64, 16), 300, "float32", extra_pitch=5)
+    for shape in ((1, 64, 96), (3, 48, 4), (2, 37, 5), (1, 512, 3), (4, 96, 128), (1, 16, 384), (2, 6, 130)):
+        for element in ("bfloat16", "float16", "float32"):
+            turn_case(*shape, 301, element)
+        turn_case(*shape, 77, extras=True, offset=3)
+
+
 def factors():
     if "--sanitize" in sys.argv:
         kronecker_case((1, 48, 40, 8), 70, backward=True)
@@ -252,8 +353,10 @@ def pairs():
 
 
 def main():
-    pairs()
-    factors()
+    if "--groups" not in sys.argv:
+        pairs()
+        factors()
+    groups()
     for case in cases:
         case()
     print(f"{len(cases)} cases; worst error / allowed {worst[0]:.3f}; {len(failures)} failures")

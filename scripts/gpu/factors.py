@@ -164,7 +164,7 @@ class Pair:
         defines.update(ROW_BLOCKS=plan.row_blocks, X_STAGES=plan.stages, Z_BUFFERS=plan.buffers, X_BULK=int(plan.bulk), SHARED=plan.shared, PART_TILES=plan.part_tiles,
                        ACTIVATION=ACTIVATIONS[activation], KEEP=int(keep), OUTPUT=int(output))
         tag = "_".join(str(v) for _, v in sorted(defines.items()))
-        self.kernel = Kernel("Factors/Pair.cu", "pair_" + tag, defines, plan.shared, cluster=plan.cluster)
+        self.kernel = Kernel("Factors/Pair.cu", "pair_" + tag, defines, plan.shared)
         self.resident = None
 
     def pack(self, torch, core0, core1, transposed=False):
@@ -481,3 +481,238 @@ def kronecker_reference(x, w):
     left = x.view(m, a, c, d).permute(1, 3, 0, 2).reshape(a * d, m, c)
     right = w.permute(0, 3, 2, 1).reshape(a * d, c, b)
     return (left @ right).view(a, d, m, b).permute(2, 0, 3, 1).reshape(m, a * b * d)
+
+
+@dataclass(frozen=True)
+class GroupsPlan:
+    """How a grid divides a factor (a, b, c, d) among Hopper's warpgroups: the constants of Factors/KroneckerGroupsShape.cuh and
+    Factors/KroneckerGroups.cu."""
+
+    pattern: tuple
+    size: int
+    exact: bool
+    slice: int
+    width: int
+    tiles: int
+    column_units: int
+    row_units: int
+    chunk_steps: int
+    stages: int
+    stationary: bool
+    aligned: bool
+
+    @property
+    def slices(self):
+        return ceil_div(self.pattern[3], self.slice)
+
+    @property
+    def columns(self):
+        return 8 * self.tiles
+
+    @property
+    def part(self):
+        return self.columns * self.column_units
+
+    @property
+    def parts(self):
+        return ceil_div(self.pattern[1], self.part)
+
+    @property
+    def chunk(self):
+        return self.chunk_steps * 32 // self.size
+
+    @property
+    def chunks(self):
+        return ceil_div(self.pattern[2], self.chunk)
+
+    @property
+    def step_bytes(self):
+        return self.slice * (2 if self.exact else 1) * self.part * 32
+
+    @property
+    def block_bytes(self):
+        return self.chunks * self.chunk_steps * self.step_bytes
+
+    @property
+    def group(self):
+        choices = (4, 3, 2, 1) if self.size == 4 else (8, 4, 6, 3, 2, 1)
+        return next(g for g in choices if self.width % g == 0)
+
+    @property
+    def pitch(self):
+        return groups_pitch(self.slice * self.size, self.group * self.size, self.chunk)
+
+    @property
+    def tile_rows(self):
+        return 64 * self.row_units
+
+    @property
+    def stage_bytes(self):
+        return self.tile_rows * self.pitch + (0 if self.stationary else self.chunk_steps * self.step_bytes)
+
+    @property
+    def shared(self):
+        return (self.block_bytes if self.stationary else 0) + self.stages * (self.stage_bytes + 16) + 16
+
+    def splits(self, rows):
+        """Blocks along the rows: one wave, or more where that leaves fewer multiprocessors idle."""
+        a, c = self.pattern[0], self.pattern[2]
+        combos = self.parts * self.slices * a
+        row_tiles = ceil_div(rows, self.tile_rows)
+        best = None
+        for waves in (1, 2, 3, 4):
+            z = max(1, min(row_tiles, waves * SMS // combos))
+            tile_bytes = self.tile_rows * self.slice * (c + self.part) * self.size
+            fixed = (self.block_bytes if self.stationary else 0) + 60000
+            cost = ceil_div(combos * z, SMS) * (ceil_div(row_tiles, z) * tile_bytes + fixed)
+            if best is None or cost < best[0]:
+                best = (cost, z)
+        return best[1]
+
+    def times(self, rows):
+        """Seconds by what could bound it: device memory, L2, shared memory, matrix units; and the share of blocks that are there."""
+        a, b, c, d = self.pattern
+        size = self.size
+        segment = size * (self.slice if self.slice < d else c * d)
+        run = size * (2 * self.tiles * self.width if d == self.width else self.width)
+        partial = 1 if run % 32 == 0 else 2 if run >= 16 else 32 / run
+        x, y = rows * a * c * d * size, rows * a * b * d * size
+        row_tiles, combos = ceil_div(rows, self.tile_rows), self.parts * self.slices * a
+        z = self.splits(rows)
+        weights = combos * self.block_bytes * (z if self.stationary else row_tiles)
+        unit_steps = 2 * row_tiles * combos * self.chunks * self.chunk_steps * self.width
+        products = 3 if self.exact else 1
+        memory = (x + y) / 4.25e12
+        l2 = (x * self.parts * max(1, 32 / segment) + weights + y * partial * 1.5) / 6.25e12
+        shared = (unit_steps * 32 * (64 + self.columns * products) + x * self.parts + weights) / (SMS * 128 * 1.7e9)
+        matrix = unit_steps * products * max(self.columns / 2, 16) / (SMS * 1.7e9)
+        return memory, l2, shared, matrix, combos * z / round_up(combos * z, SMS)
+
+    def cost(self, rows):
+        *times, full = self.times(rows)
+        flight = min(1.0, (self.stages - 1) * self.tile_rows * self.pitch / 60000)
+        return (max(times) + 0.5 * (sum(times) - max(times))) / max(full, 0.3) / flight ** 0.25
+
+    def defines(self, **more):
+        a, b, c, d = self.pattern
+        return dict(A=a, B=b, C=c, D=d, SLICE=self.slice, WIDTH=self.width, TILES=self.tiles, COLUMN_UNITS=self.column_units,
+                    CHUNK_STEPS=self.chunk_steps, EXACT=int(self.exact), **more)
+
+    def __str__(self):
+        return (f"g l{self.slice}/{self.width} j{self.part}/{self.columns} rows {self.tile_rows} k{self.chunk} x{self.stages}"
+                + (" stay" if self.stationary else ""))
+
+
+def groups_pitch(stride, access, chunk):
+    """Bytes between rows: the fewest for which lanes of one access (of `access` bytes at `stride` bytes) share the fewest banks."""
+    key = "groups", stride, access, chunk
+    if key not in _pitches:
+        words = access // 4 if access in (16, 8) else 1
+        best = None
+        for pad in range(0, 128, 16):
+            pitch = round_up(chunk * stride, 16) + pad
+            banks = [((lane // 4) * pitch + (lane % 4) * stride + 4 * w) // 4 % 32 for lane in range(32 // words) for w in range(words)]
+            conflicts = max(banks.count(v) for v in set(banks))
+            if best is None or conflicts < best[0]:
+                best = (conflicts, pitch)
+        _pitches[key] = best[1]
+    return _pitches[key]
+
+
+def groups_aligned(pattern, size):
+    """Whole segments of 16 bytes exist for a slice of all d, or for slices of 16 bytes and more."""
+    a, b, c, d = pattern
+    return d * size % 16 == 0, c * d * size % 16 == 0
+
+
+def groups_candidates(pattern, size, exact=False, aligned=True):
+    a, b, c, d = pattern
+    by_slice, whole = groups_aligned(pattern, size)
+    slices = [d] if d <= 16 and (whole or not aligned) else []
+    slices += [s for s in (1, 2, 4, 8, 16) if s < d and (not aligned or (by_slice and s * size % 16 == 0 and d % s == 0))]
+    result = []
+    for slice in slices:
+        for width_units, column_units, row_units in ((2, 1, 1), (1, 2, 1), (1, 1, 2)):
+            if slice % width_units:
+                continue
+            width = slice // width_units
+            most = min(16, 32 // width)
+            needed = ceil_div(b, 8 * column_units)
+            for tiles in sorted({ceil_div(needed, n) for n in range(1, needed + 1)}):
+                if tiles > most:
+                    continue
+                for chunk_steps in (1, 2, 3, 4, 6, 8):
+                    if chunk_steps * width > 64 or chunk_steps > ceil_div(c * size, 32):
+                        continue
+                    for stationary in (True, False):
+                        for stages in (8, 6, 5, 4, 3, 2):
+                            plan = GroupsPlan(pattern, size, exact, slice, width, tiles, column_units, row_units, chunk_steps, stages,
+                                              stationary, aligned)
+                            if plan.shared <= SHARED_LIMIT:
+                                result.append(plan)
+                                break
+    return result
+
+
+def groups_plans(pattern, rows, size, exact=False, aligned=True):
+    return sorted(groups_candidates(pattern, size, exact, aligned), key=lambda p: p.cost(rows))
+
+
+class Groups:
+    """Kernels and launches of one factor, batch first, by warpgroups."""
+
+    def __init__(self, plan, element="bfloat16", activation="none", epilogue=0, y_aligned=True):
+        self.plan = plan
+        defines = plan.defines(ELEMENT=ELEMENTS[element])
+        tag = "_".join(str(v) for _, v in sorted(defines.items()))
+        self.pack_kernel = Kernel("Factors/KroneckerGroupsPack.cu", "kronecker_groups_pack_" + tag, defines)
+        a, b, c, d = plan.pattern
+        run = 2 * plan.tiles * d if d == plan.width else plan.width
+        self.piece = min(16, plan.size * (run & -run))
+        self.starts = (b * d, run, d if d > plan.width else run)
+        y_aligned = y_aligned and all(n * plan.size % self.piece == 0 for n in self.starts + (a * b * d,))
+        defines.update(ROW_UNITS=plan.row_units, STAGES=plan.stages, X_PITCH=plan.pitch, STATIONARY=int(plan.stationary),
+                       X_ALIGNED=int(plan.aligned), SHARED=plan.shared, ACTIVATION=ACTIVATIONS[activation], EPILOGUE=epilogue,
+                       Y_ALIGNED=int(y_aligned))
+        tag = "_".join(str(v) for _, v in sorted(defines.items()))
+        self.kernel = Kernel("Factors/KroneckerGroups.cu", "kronecker_groups_" + tag, defines, plan.shared)
+
+    def pack(self, torch, w, transposed=False):
+        plan = self.plan
+        a, b, c, d = plan.pattern
+        words = a * plan.slices * plan.parts * plan.block_bytes // 4
+        packed = torch.full((words,), -1, device="cuda", dtype=torch.int32)
+        strides = [b * c * d, d, b * d, 1] if transposed else [b * c * d, c * d, d, 1]
+        self.pack_kernel(ceil_div(words, 256), 256, w, packed, *strides)
+        return packed
+
+    def __call__(self, x, packed, y, bias=None, gate=None, residual=None):
+        plan, rows = self.plan, x.shape[0]
+        aligned = all(n * plan.size % self.piece == 0 for n in self.starts + (y.stride(0),)) and y.data_ptr() % self.piece == 0
+        self.kernel((plan.parts * plan.slices, plan.pattern[0], plan.splits(rows)), 384, x, packed, bias, gate, residual, y, y.stride(0), aligned,
+                    epilogue_parts(bias, gate, residual), rows, x.stride(0))
+
+
+class Turn:
+    """y[row][group][q][p] = epilogue(x[row][group][p][q])."""
+
+    def __init__(self, groups, p, q, element="bfloat16", activation="none", epilogue=0):
+        size = 4 if element == "float32" else 2
+        vector = 16 // size
+        self.tile_q = q if q <= 64 else 64
+        self.tile_p = min(round_up(p, vector), max(vector, 8192 // size // self.tile_q // (4 * vector) * 4 * vector))
+        self.tile_rows = max(1, 8192 // size // (self.tile_p * self.tile_q))
+        self.groups, self.p, self.q, self.size = groups, p, q, size
+        run = self.tile_q * size % 16 == 0
+        aligned = q * size % 16 == 0 if run else p * q * size % 16 == 0 and self.tile_p * q * size % 16 == 0
+        defines = dict(ELEMENT=ELEMENTS[element], P=p, Q=q, TILE_P=self.tile_p, TILE_Q=self.tile_q, TILE_ROWS=self.tile_rows, X_ALIGNED=int(aligned),
+                       ACTIVATION=ACTIVATIONS[activation], EPILOGUE=epilogue)
+        tag = "_".join(str(v) for _, v in sorted(defines.items()))
+        self.kernel = Kernel("Factors/Turn.cu", "factor_turn_" + tag, defines)
+
+    def __call__(self, x, y, bias=None, gate=None, residual=None):
+        rows = x.shape[0]
+        aligned = self.p * self.size % 16 == 0 and y.data_ptr() % 16 == 0 and y.stride(0) * self.size % 16 == 0
+        tiles = self.groups * ceil_div(self.p, self.tile_p) * ceil_div(self.q, self.tile_q)
+        self.kernel((ceil_div(rows, self.tile_rows), tiles), 256, x, bias, gate, residual, y, y.stride(0), aligned,
+                    epilogue_parts(bias, gate, residual), rows, x.stride(0))

@@ -216,6 +216,29 @@ char *cmlx_strided_product(
     CMLXArray *out, const CMLXStridedProduct *product, CMLXArray a, CMLXArray b, CMLXArray room,
     CMLXArray workspace);
 
+// MARK: - Products on sparse tensor cores
+
+// y [rows, outputs] = x [rows, inputs] times the transpose of a weight of which two of every four numbers
+// along the inputs are zero; 16-bit elements, by cuSPARSELt.
+typedef struct {
+  int64_t rows, outputs, inputs;
+} CMLXSparseProduct;
+
+// An error where this machine cannot do it.
+char *cmlx_sparse_product_check(void);
+// The bytes of a compressed weight, and of the room that compressing takes; `like` has the type.
+char *cmlx_sparse_product_sizes(
+    const CMLXSparseProduct *product, CMLXArray like, size_t *compressed, size_t *buffer);
+// Compresses a weight [outputs, inputs] into `compressed` now, and searches the fastest algorithm for rows
+// like x, with `room` for y. All arrays are evaluated, nothing else uses the last four.
+char *cmlx_sparse_product_compress(
+    const CMLXSparseProduct *product, CMLXArray weight, CMLXArray x, CMLXArray compressed,
+    CMLXArray buffer, CMLXArray room, CMLXArray workspace);
+// The result has the shape and the memory of `room`, which nothing else may use. Only on a GPU.
+char *cmlx_sparse_product(
+    CMLXArray *out, const CMLXSparseProduct *product, CMLXArray x, CMLXArray compressed,
+    CMLXArray room, CMLXArray workspace);
+
 // MARK: - Functions of the caller's on the CPU
 
 // Called on the thread of MLX's CPU stream, inputs row-major, outputs not initialised, with `scratch`

@@ -9,13 +9,15 @@ import Reports
 public struct FactorBenchmark: Codable, Sendable {
   /// One way to compute a factor.
   public struct Path: Codable, Sendable {
-    /// `kernel`, `strided`, `composed` (permutations around a batched product), `matrix` (a dense product,
-    /// its matrix formed each time), `einsum`, or `dense`, whose matrix is there.
+    /// A ``/Operators/FactorMethod``, `einsum`, or `dense`, whose matrix is there. On a GPU and batch first the
+    /// methods' weights are there too, as they read them.
     public var name: String
     /// What was measured.
     public var timing: Timing
     /// What the model expected, in milliseconds.
     public var predicted: Double?
+    /// Millijoules of a product, by the GPU's counter: of the method taken and of the best rival.
+    public var millijoules: Double?
   }
 
   /// One pattern.
@@ -84,28 +86,33 @@ public struct FactorBenchmark: Codable, Sendable {
   /// Measures the patterns on random data.
   ///
   /// What is expected to take more than 30 times what is chosen is left out, as is a dense matrix of
-  /// more than 2²⁷ numbers. `progress` is called before each pattern; throws what it throws.
+  /// more than 2²⁷ numbers. Energy is read over `energySeconds` each, if there is a counter. `progress` is
+  /// called before each pattern; throws what it throws.
   public static func run(
     _ patterns: [KroneckerPattern], rows: Int, dtype: DType, layout: FactorLayout = .first,
+    energySeconds: Double = 0.3,
     progress: (_ completed: Int, _ total: Int, _ pattern: String) throws -> Void = { _, _, _ in }
   ) throws -> FactorBenchmark {
     try run(
-      patterns, rows: rows, dtype: dtype, layout: layout,
+      patterns, rows: rows, dtype: dtype, layout: layout, energySeconds: energySeconds,
       ceilings: { try Ceilings.measured(dtype: dtype) }, progress: progress)
   }
 
   static func run(
     _ patterns: [KroneckerPattern], rows: Int, dtype: DType, layout: FactorLayout,
-    ceilings: () throws -> Ceilings,
+    energySeconds: Double = 0, ceilings: () throws -> Ceilings,
     progress: (_ completed: Int, _ total: Int, _ pattern: String) throws -> Void = { _, _, _ in }
   ) throws -> FactorBenchmark {
     if layout == .first { KroneckerPattern.prepare(patterns, rows: rows, dtype: dtype) }
     let ceilings = try ceilings()
+    let meter = energySeconds > 0 && Device.default == .gpu ? EnergyMeter() : nil
     var results: [Row] = []
     for (index, pattern) in patterns.enumerated() {
       try progress(index, patterns.count, "\(pattern)")
       results.append(
-        try row(pattern, rows: rows, dtype: dtype, layout: layout, ceilings: ceilings))
+        try row(
+          pattern, rows: rows, dtype: dtype, layout: layout, ceilings: ceilings,
+          energy: meter.map { ($0, energySeconds) }))
       Memory.clearCache()
     }
     return FactorBenchmark(
@@ -118,9 +125,11 @@ public struct FactorBenchmark: Codable, Sendable {
 
   private static func row(
     _ pattern: KroneckerPattern, rows: Int, dtype: DType, layout: FactorLayout,
-    ceilings: Ceilings
+    ceilings: Ceilings, energy: (meter: EnergyMeter, seconds: Double)?
   ) throws -> Row {
-    let choice = try pattern.choice(rows: rows, dtype: dtype, layout: layout)
+    let isPrepared = layout == .first && Device.default == .gpu
+    let choice = try pattern.choice(
+      rows: rows, dtype: dtype, layout: layout, for: isPrepared ? .preparedProduct : .product)
     let keys = MLXRandom.split(key: MLXRandom.key(3), into: 8)
     // On a GPU enough inputs in turn that none is still in its cache.
     let volume = rows * (pattern.inputs + pattern.outputs) * dtype.size
@@ -146,8 +155,18 @@ public struct FactorBenchmark: Codable, Sendable {
         skipped[method.rawValue] = "expected to take more than 30 times as long"
         continue
       }
-      jobs.append(
-        (method.rawValue, { [pattern.product(next(), w, by: method, layout: layout)] }))
+      if isPrepared {
+        let prepared = pattern.prepare(w, by: method, rows: rows)
+        do { try eval(prepared) } catch {
+          skipped[method.rawValue] = "\(error)"
+          continue
+        }
+        jobs.append(
+          (method.rawValue, { [pattern.product(next(), prepared: prepared, by: method)] }))
+      } else {
+        jobs.append(
+          (method.rawValue, { [pattern.product(next(), w, by: method, layout: layout)] }))
+      }
     }
     jobs.append(("einsum", { [pattern.einsumProduct(next(), w, layout: layout)] }))
     let denseNumbers = Double(pattern.inputs) * Double(pattern.outputs)
@@ -179,7 +198,7 @@ public struct FactorBenchmark: Codable, Sendable {
       Device.default == .gpu
       ? try measureQueued(jobs.map(\.job), rounds: 3, seconds: 0.008)
       : try measure(jobs.map(\.job), repetitions: 3, seconds: 0.05)
-    let paths = zip(jobs, timings).map { job, timing in
+    var paths = zip(jobs, timings).map { job, timing in
       Path(
         name: job.name, timing: timing,
         predicted: FactorMethod(rawValue: job.name).flatMap { choice.predictions[$0] }
@@ -194,7 +213,20 @@ public struct FactorBenchmark: Codable, Sendable {
       paths.filter { names.contains($0.name) }.map(\.timing.median).min() ?? .infinity
     }
     let taken = median([choice.method.rawValue])
-    let rival = median(["composed", "einsum", "dense"])
+    let rivals: Set = ["composed", "einsum", "dense"]
+    let rival = median(rivals)
+    if let energy {
+      let best = paths.filter { rivals.contains($0.name) }.min {
+        $0.timing.median < $1.timing.median
+      }
+      for index in paths.indices
+      where [choice.method.rawValue, best?.name].contains(paths[index].name) {
+        paths[index].millijoules = try measureEnergy(
+          jobs[index].job, each: paths[index].timing.median / 1e3, seconds: energy.seconds,
+          meter: energy.meter
+        ).map { $0 * 1e3 }
+      }
+    }
     return Row(
       pattern: "\(pattern)", limit: limit, choice: choice.method.rawValue, reason: choice.reason,
       milliseconds: taken, overLimit: taken / limit,
@@ -206,7 +238,7 @@ public struct FactorBenchmark: Codable, Sendable {
   public var table: String {
     var table = TextTable([
       "pattern", "limit ms", "taken", "ms", "expected", "of limit", "composed", "einsum", "dense",
-      "ratio", "regret",
+      "ratio", "regret", "mJ", "rival mJ",
     ])
     for row in patterns {
       func median(_ name: String) -> String {
@@ -218,6 +250,8 @@ public struct FactorBenchmark: Codable, Sendable {
         decimal(row.milliseconds, places: 4), expected.map { decimal($0, places: 4) } ?? "–",
         decimal(row.overLimit, places: 2), median("composed"), median("einsum"), median("dense"),
         row.ratio.map { decimal($0, places: 2) } ?? "–", decimal(row.regret, places: 2),
+        row.energy.map { decimal($0.taken, places: 1) } ?? "–",
+        row.energy.map { decimal($0.rival, places: 1) } ?? "–",
       ])
     }
     func quantile(_ values: [Double], _ share: Double) -> String {
@@ -230,6 +264,7 @@ public struct FactorBenchmark: Codable, Sendable {
     let predictions = patterns.compactMap { row in
       row.paths.first { $0.name == row.choice }?.predicted.map { $0 / row.milliseconds }
     }
+    let energies = patterns.compactMap(\.energy).map { $0.taken / $0.rival }
     return """
       \(rows) rows \(dtype)\(allowsTF32 ? " (TF32)" : ""), batch \(layout.rawValue), \
       \(machine.summary)
@@ -241,7 +276,17 @@ public struct FactorBenchmark: Codable, Sendable {
       \(quantile(ratios, 0))
       expected over measured: median \(quantile(predictions, 0.5)), 10 to 90 % \
       \(quantile(predictions, 0.1)) to \(quantile(predictions, 0.9))
+      energy over the best rival's: median \(quantile(energies, 0.5))
       """
+  }
+}
+
+extension FactorBenchmark.Row {
+  /// Millijoules of the method taken and of another, the best rival; one that is both is its own rival.
+  var energy: (taken: Double, rival: Double)? {
+    let known = paths.compactMap { path in path.millijoules.map { (path.name, $0) } }
+    guard let taken = known.first(where: { $0.0 == choice }) else { return nil }
+    return (taken.1, known.first { $0.0 != choice }?.1 ?? taken.1)
   }
 }
 

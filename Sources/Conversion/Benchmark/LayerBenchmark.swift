@@ -102,8 +102,8 @@ public struct LayerBenchmark: Codable, Sendable {
       // Measured also where it is not chosen, so that a wrong choice shows.
       if choice.predictions[.kernels] != nil { paths.append((index, .kernels)) }
     }
-    let jobs = paths.map { item in
-      job(
+    let jobs = try paths.map { item in
+      try job(
         structures[item.structure], weights[item.structure], xs, item.path, backward: backward,
         bases: bases)
     }
@@ -175,11 +175,11 @@ public struct LayerBenchmark: Codable, Sendable {
   }
 
   /// The product of a path, or that and the gradients of input and parameters, each time on the
-  /// next of the inputs.
+  /// next of the inputs; without gradients the kernels' weights are prepared.
   private static func job(
     _ structure: any LinearOperator, _ parameters: Parameters, _ xs: [MLXArray],
     _ path: ProductPath, backward: Bool, bases: Bool
-  ) -> () throws -> [MLXArray] {
+  ) throws -> () throws -> [MLXArray] {
     var repetition = 0
     func next() -> MLXArray {
       repetition += 1
@@ -190,7 +190,21 @@ public struct LayerBenchmark: Codable, Sendable {
         ? structure.kernelProduct(x, parameters, bias: nil, activation: .none)
         : structure.referenceProduct(x, parameters)
     }
-    guard backward else { return { [product(next(), parameters)] } }
+    guard backward else {
+      // As a layer that is only used keeps it.
+      let rows = xs[0].dim(1)
+      if path == .kernels,
+        let prepared = try structure.prepared(parameters, rows: rows, dtype: xs[0].dtype)
+      {
+        try eval(prepared.arrays)
+        return {
+          let x = next()
+          let y = prepared(x.reshaped(rows, structure.inputs), bias: nil, activation: .none)
+          return [y ?? product(x, parameters)]
+        }
+      }
+      return { [product(next(), parameters)] }
+    }
     let frozen = !bases && structure is StrassenTile ? StrassenTile.bases : []
     let trainable = parameters.filter {
       $0.value.dtype.isFloatingPoint && !frozen.contains($0.key)

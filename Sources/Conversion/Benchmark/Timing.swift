@@ -1,3 +1,4 @@
+import Kernels
 import MLX
 
 /// Repeated measurements of one job.
@@ -91,4 +92,23 @@ func measureQueued(
     }
   }
   return times.map(Timing.init)
+}
+
+/// Joules of one run of a job that takes `each` seconds, over about so many seconds; `nil` where the counter
+/// does not answer.
+func measureEnergy(
+  _ job: () throws -> [MLXArray], each: Double, seconds: Double, meter: EnergyMeter
+) throws -> Double? {
+  let stream = try Stream.default()
+  let count = max(8, Int(seconds / max(each, 1e-6)))
+  try stream.synchronize()
+  guard let start = meter.joules else { return nil }
+  for index in 0..<count {
+    try asyncEval(job())
+    // No more arrays at a time than the device has room for.
+    if index % 32 == 31 { try stream.synchronize() }
+  }
+  try stream.synchronize()
+  guard let end = meter.joules else { return nil }
+  return (end - start) / Double(count)
 }

@@ -26,6 +26,15 @@ static const char text_Factors_Fragments16_cuh[] = {
 static const char text_Factors_Kronecker_cu[] = {
 #embed "../DeviceCode/Factors/Kronecker.cu"
 , 0};
+static const char text_Factors_KroneckerGroups_cu[] = {
+#embed "../DeviceCode/Factors/KroneckerGroups.cu"
+, 0};
+static const char text_Factors_KroneckerGroupsPack_cu[] = {
+#embed "../DeviceCode/Factors/KroneckerGroupsPack.cu"
+, 0};
+static const char text_Factors_KroneckerGroupsShape_cuh[] = {
+#embed "../DeviceCode/Factors/KroneckerGroupsShape.cuh"
+, 0};
 static const char text_Factors_KroneckerPack_cu[] = {
 #embed "../DeviceCode/Factors/KroneckerPack.cu"
 , 0};
@@ -40,6 +49,9 @@ static const char text_Factors_PairPack_cu[] = {
 , 0};
 static const char text_Factors_PairShape_cuh[] = {
 #embed "../DeviceCode/Factors/PairShape.cuh"
+, 0};
+static const char text_Factors_Turn_cu[] = {
+#embed "../DeviceCode/Factors/Turn.cu"
 , 0};
 static const char text_Output_cuh[] = {
 #embed "../DeviceCode/Output.cuh"
@@ -89,6 +101,9 @@ static const char text_Training_SquareSum_cu[] = {
 static const char text_Training_Vector_cuh[] = {
 #embed "../DeviceCode/Training/Vector.cuh"
 , 0};
+static const char text_Warpgroup_cuh[] = {
+#embed "../DeviceCode/Warpgroup.cuh"
+, 0};
 
 static const struct {
   const char *name, *text;
@@ -101,11 +116,15 @@ static const struct {
   {"Factors/Epilogue.cuh", text_Factors_Epilogue_cuh},
   {"Factors/Fragments16.cuh", text_Factors_Fragments16_cuh},
   {"Factors/Kronecker.cu", text_Factors_Kronecker_cu},
+  {"Factors/KroneckerGroups.cu", text_Factors_KroneckerGroups_cu},
+  {"Factors/KroneckerGroupsPack.cu", text_Factors_KroneckerGroupsPack_cu},
+  {"Factors/KroneckerGroupsShape.cuh", text_Factors_KroneckerGroupsShape_cuh},
   {"Factors/KroneckerPack.cu", text_Factors_KroneckerPack_cu},
   {"Factors/KroneckerShape.cuh", text_Factors_KroneckerShape_cuh},
   {"Factors/Pair.cu", text_Factors_Pair_cu},
   {"Factors/PairPack.cu", text_Factors_PairPack_cu},
   {"Factors/PairShape.cuh", text_Factors_PairShape_cuh},
+  {"Factors/Turn.cu", text_Factors_Turn_cu},
   {"Output.cuh", text_Output_cuh},
   {"Rank.cuh", text_Rank_cuh},
   {"Room.cu", text_Room_cu},
@@ -122,6 +141,7 @@ static const struct {
   {"Training/NormGradient.cu", text_Training_NormGradient_cu},
   {"Training/SquareSum.cu", text_Training_SquareSum_cu},
   {"Training/Vector.cuh", text_Training_Vector_cuh},
+  {"Warpgroup.cuh", text_Warpgroup_cuh},
 };
 
 size_t tessera_device_file_count(void) { return sizeof files / sizeof *files; }

@@ -7,12 +7,14 @@ struct FactorKernels: Sendable {
   /// TESSERA_ELEMENT of `Element.cuh`.
   let element: Int
 
-  /// Throws where there is no GPU, no compiler, or no kernel for the type.
-  init(dtype: DType, minimumMajor: Int) throws(KernelError) {
+  /// Throws where there is no GPU, no compiler, or no kernel for the type: 16 bits, and with
+  /// `takesFloat32` those too.
+  init(dtype: DType, minimumMajor: Int, takesFloat32: Bool = false) throws(KernelError) {
     let library = try KernelLibrary.current.get()
-    guard dtype == .bfloat16 || dtype == .float16, let element = dtype.kernelElement else {
+    guard let element = dtype.kernelElement, dtype != .float32 || takesFloat32 else {
       throw KernelError(
-        "the kernels of factors are for bfloat16 and float16, not \(dtype.rawValue)")
+        "the kernels of factors are for bfloat16 and float16\(takesFloat32 ? " and float32" : ""), "
+          + "not \(dtype.rawValue)")
     }
     guard library.gpu.major >= minimumMajor else {
       throw KernelError(
@@ -20,6 +22,14 @@ struct FactorKernels: Sendable {
           + "\(library.gpu.major).\(library.gpu.minor)")
     }
     (self.library, self.dtype, self.element) = (library, dtype, element)
+  }
+
+  /// The number of rows that plans are made for: one for every power of four, so that few kernels are
+  /// compiled.
+  static func bucket(_ rows: Int) -> Int {
+    var bucket = 16
+    while bucket < rows, bucket < 16_384 { bucket *= 4 }
+    return bucket
   }
 
   /// A compilation of a file of `Factors/`.
@@ -123,10 +133,10 @@ public struct FactorEpilogue {
   }
 
   /// The arrays that are there, in the order bias, gate, residual.
-  var arrays: [MLXArray] { [bias, gate, residual].compactMap(\.self) }
+  public var arrays: [MLXArray] { [bias, gate, residual].compactMap(\.self) }
 
   /// The same with the arrays of a gradient's trace, in that order.
-  func replacing(_ arrays: [MLXArray], dtype: DType) -> FactorEpilogue {
+  public func replacing(_ arrays: [MLXArray], dtype: DType) -> FactorEpilogue {
     var rest = arrays[...]
     func next(_ old: MLXArray?) -> MLXArray? { old == nil ? nil : rest.popFirst()?.asType(dtype) }
     return FactorEpilogue(

@@ -14,6 +14,10 @@ public struct FactorModel: Sendable {
     (self.gpu, self.allowsTF32) = (gpu, allowsTF32)
   }
 
+  /// The number of rows that kernels are planned for when there are so many: weights prepared for it suit
+  /// them.
+  public static func plannedRows(_ rows: Int) -> Int { FactorKernels.bucket(rows) }
+
   /// Seconds to begin a kernel of MLX's graph.
   static let launch = 3e-6
   /// Seconds to begin the operations that form a factor's matrix.
@@ -110,19 +114,85 @@ public struct FactorModel: Sendable {
     return product + cost * Double(elementSize) / gpu.copyRate
   }
 
-  /// Seconds of a factor as a dense product, the matrix formed first.
-  public func matrix(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
-    dense(rows: rows, inputs: s.inputs, outputs: s.outputs, elementSize: elementSize)
-      + 4 * Double(s.inputs) * Double(s.outputs) * Double(elementSize) / gpu.copyRate
-      + FactorModel.forming
+  /// Seconds of a factor by turned rows: x and y are copied before and after the products, a fifth slower
+  /// than by a plain copy.
+  public func turned(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
+    strided(s, rows: rows, elementSize: elementSize)
+      + turn(Double(rows) * Double(s.inputs), elementSize)
+      + turn(Double(rows) * Double(s.outputs), elementSize)
   }
 
-  /// Seconds of a factor by its kernel, `nil` where it has none.
+  private func turn(_ numbers: Double, _ elementSize: Int) -> Double {
+    2.4 * numbers * Double(elementSize) / gpu.copyRate + FactorModel.launch
+  }
+
+  /// Seconds of a factor by its kernel of warp-wide instructions, `nil` where it has none.
   public func kernel(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double? {
     guard elementSize == 2 else { return nil }
-    return KroneckerPlan.best(s, rows: rows, gpu: gpu).map {
+    return KroneckerPlan.best(s, rows: FactorKernels.bucket(rows), gpu: gpu).map {
       $0.seconds(rows: rows, gpu: gpu) + FactorModel.launch
     }
+  }
+
+  /// Seconds of a factor by its kernel of warpgroups, `nil` where it has none.
+  public func warpgroups(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double? {
+    KroneckerGroupsPlan.best(
+      s, rows: FactorKernels.bucket(rows), elementSize: elementSize,
+      isExact: elementSize == 4 && !allowsTF32, gpu: gpu
+    ).map { $0.seconds(rows: rows, gpu: gpu) + FactorModel.launch }
+  }
+
+  /// Seconds to bring a factor's weights into the order of a kernel or of blocks.
+  public func packing(_ numbers: Int, elementSize: Int) -> Double {
+    FactorModel.launch + 4 * Double(numbers * elementSize) / gpu.copyRate
+  }
+
+  /// Seconds to form a dense matrix, or to go back from its gradient.
+  public func forming(_ numbers: Int, elementSize: Int) -> Double {
+    FactorModel.forming + 4 * Double(numbers) * Double(elementSize) / gpu.copyRate
+  }
+
+  // MARK: - Gradients
+
+  /// Seconds of the weight gradient of a factor: of turned rows where d > 1.
+  public func weightGradient(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
+    let product = strided(s, rows: rows, elementSize: elementSize)
+    guard s.d > 1 else { return product }
+    return product + turn(Double(rows) * Double(s.inputs), elementSize)
+      + turn(Double(rows) * Double(s.outputs), elementSize)
+  }
+
+  /// Seconds of both gradients of a factor by turned rows.
+  public func turnedGradients(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
+    weightGradient(s, rows: rows, elementSize: elementSize)
+      + strided(s.transposed, rows: rows, elementSize: elementSize)
+      + turn(Double(rows) * Double(s.inputs), elementSize)
+  }
+
+  /// Seconds of a pair's gradients by strided products: z again, and four products.
+  public func stridedGradients(_ s: PairShape, rows: Int, elementSize: Int) -> Double {
+    let (x, z, y, _) = numbers(s, rows: rows)
+    return 2.5
+      * (product(x + z, z * Double(s.m0), elementSize)
+        + product(z + y, z * Double(s.n1), elementSize))
+  }
+
+  /// Seconds of a pair's gradients by its kernel: a pass that leaves z, one with the transposed pair, and
+  /// two products over the rows at half a copy's rate.
+  public func kernelGradients(
+    _ s: PairShape, plan: PairPlan, transposed: PairPlan, rows: Int
+  ) -> Double {
+    let (x, z, y, _) = numbers(s, rows: rows)
+    return plan.seconds(rows: rows, gpu: gpu) + transposed.seconds(rows: rows, gpu: gpu)
+      + 2 * 2 * (x + y + 2 * z) / gpu.copyRate + 4 * FactorModel.launch
+  }
+
+  /// Seconds of the product with a compressed 2:4 weight of 16 bits: two thirds of the dense product's
+  /// arithmetic.
+  public func sparse(rows: Int, inputs: Int, outputs: Int) -> Double {
+    let (m, k, n) = (Double(rows), Double(inputs), Double(outputs))
+    return FactorModel.launch
+      + max(1.2 * 2 * (m * k + m * n + 0.6 * k * n) / gpu.copyRate, arithmetic(m * n * k, 2) / 1.5)
   }
 
   /// Seconds of the dense product [rows, inputs] × [inputs, outputs].

@@ -32,7 +32,8 @@ public struct KroneckerKernels: Sendable {
   ) -> [KernelVariant] {
     guard let element = dtype.kernelElement else { return [] }
     func product(_ shape: KroneckerShape, _ activations: Set<KernelActivation>) -> [KernelVariant] {
-      guard let plan = plan(shape, rows: rows, gpu: gpu) else { return [] }
+      guard let plan = KroneckerPlan.best(shape, rows: FactorKernels.bucket(rows), gpu: gpu)
+      else { return [] }
       return [
         FactorKernels.variant("KroneckerPack", "kronecker_pack", options(plan), element: element)
       ]
@@ -45,6 +46,7 @@ public struct KroneckerKernels: Sendable {
     guard gradients else { return product(shape, [activation]) }
     return product(shape, [activation, .none]) + product(shape.transposed, [.none])
       + FactorKernels.gradientVariants(element: element)
+      + (shape.d > 1 ? TurnedProducts.variants(shape, dtype: dtype) : [])
   }
 
   private static func options(_ plan: KroneckerPlan) -> [String: Int] {
@@ -68,35 +70,44 @@ public struct KroneckerKernels: Sendable {
 
   // MARK: - Launches
 
-  /// The plan for so many rows: one for every power of four, so that few kernels are compiled.
-  private static func plan(_ shape: KroneckerShape, rows: Int, gpu: GPU) -> KroneckerPlan? {
-    var bucket = 16
-    while bucket < rows, bucket < 16_384 { bucket *= 4 }
-    return KroneckerPlan.best(shape, rows: bucket, gpu: gpu)
+  private func plan(rows: Int, transposed: Bool) throws(KernelError) -> KroneckerPlan {
+    let shape = transposed ? shape.transposed : shape
+    guard
+      let plan = KroneckerPlan.best(
+        shape, rows: FactorKernels.bucket(rows), gpu: kernels.library.gpu)
+    else { throw KernelError("no division of \(shape) fits the shared memory") }
+    return plan
   }
 
-  /// x [M, a·c·d] and w [a, b, c, d] → epilogue(y) [M, a·b·d]; with `transposed` the product with the
-  /// transposed matrix, [M, a·b·d] → [M, a·c·d].
-  private func launch(
-    _ x: MLXArray, _ w: MLXArray, _ epilogue: FactorEpilogue = .init(), transposed: Bool = false
+  /// The weights [a, b, c, d] as the product of so many rows reads them, or the one with the transposed
+  /// matrix.
+  public func pack(
+    _ w: MLXArray, rows: Int, transposed: Bool = false
+  ) throws(KernelError) -> MLXArray {
+    let plan = try plan(rows: rows, transposed: transposed)
+    let (b, c, d) = (shape.b, shape.c, shape.d)
+    let strides = transposed ? [b * c * d, d, c * d, 1] : [b * c * d, c * d, d, 1]
+    return try kernels.kernel(
+      "KroneckerPack", "kronecker_pack", KroneckerKernels.options(plan))(
+        [w.asType(dtype)], outputs: [.init([plan.words], .int32)],
+        scalars: strides.map { .int($0) }, grid: .init(ceilDivide(plan.words, 256)),
+        block: .init(256))[0]
+  }
+
+  /// x [M, a·c·d] and packed weights → epilogue(y) [M, a·b·d]; with `transposed` the product with the
+  /// transposed matrix, [M, a·b·d] → [M, a·c·d]. Without a gradient.
+  public func launch(
+    _ x: MLXArray, packed: MLXArray, _ epilogue: FactorEpilogue = .init(), transposed: Bool = false
   ) throws(KernelError) -> MLXArray {
     let rows = x.dim(0)
-    let gpu = kernels.library.gpu
-    guard
-      let plan = KroneckerKernels.plan(transposed ? shape.transposed : shape, rows: rows, gpu: gpu)
-    else { throw KernelError("no division of \(shape) fits the shared memory") }
-    let (b, c, d) = (plan.shape.b, plan.shape.c, plan.shape.d)
-    let strides = transposed ? [b * c * d, d, b * d, 1] : [b * c * d, c * d, d, 1]
-    let packed = try kernels.kernel(
-      "KroneckerPack", "kronecker_pack", KroneckerKernels.options(plan))(
-        [w], outputs: [.init([plan.words], .int32)], scalars: strides.map { .int($0) },
-        grid: .init(ceilDivide(plan.words, 256)), block: .init(256))[0]
+    let plan = try plan(rows: rows, transposed: transposed)
+    let (b, d) = (plan.shape.b, plan.shape.d)
     // Every run of outputs starts at a multiple of 16 bytes, or of the power of two in its length.
     let run = d == plan.width ? 2 * plan.tiles * d : plan.width
     let piece = min(16, 2 * (run & -run))
     let starts = [plan.shape.outputs, b * d, run, d > plan.width ? d : run]
     let isAligned = starts.allSatisfy { $0 * 2 % piece == 0 }
-    let splits = plan.splits(rows: rows, multiprocessors: gpu.multiprocessors)
+    let splits = plan.splits(rows: rows, multiprocessors: kernels.library.gpu.multiprocessors)
     return try kernels.kernel(
       "Kronecker", "kronecker",
       KroneckerKernels.productOptions(plan, activation: epilogue.activation),
@@ -121,18 +132,20 @@ public struct KroneckerKernels: Sendable {
         try launching {
           [
             try launch(
-              inputs[0], inputs[1].asType(dtype),
+              inputs[0], packed: try pack(inputs[1], rows: inputs[0].dim(0)),
               epilogue.replacing(Array(inputs[2...]), dtype: dtype))
           ]
         }
       },
       backward: { primals, cotangents, _ in
         try launching {
-          let (x, w, others) = (primals[0], primals[1].asType(dtype), Array(primals[2...]))
+          let (x, w, others) = (primals[0], primals[1], Array(primals[2...]))
+          let rows = x.dim(0)
           let (dy, gradients) = try epilogue.replacing(others, dtype: dtype).gradients(
-            before: { try launch(x, w) }, cotangent: cotangents[0])
-          let dx = try launch(dy, w, transposed: true)
-          let dw = try weightGradient(x, dy, dtype: primals[1].dtype)
+            before: { try launch(x, packed: try pack(w, rows: rows)) }, cotangent: cotangents[0])
+          let dx = try launch(
+            dy, packed: try pack(w, rows: rows, transposed: true), transposed: true)
+          let dw = try weightGradient(x, dy, dtype: w.dtype)
           return [dx, dw] + zip(gradients, others).map { $0.asType($1.dtype) }
         }
       })
@@ -144,6 +157,12 @@ public struct KroneckerKernels: Sendable {
     _ x: MLXArray, _ dy: MLXArray, dtype: DType
   ) throws(KernelError) -> MLXArray {
     let (a, b, c, d) = (shape.a, shape.b, shape.c, shape.d)
+    // Numbers that are d apart are fetched one by one: turning them first moves less.
+    if d > 1,
+      let turned = try? TurnedProducts.named(shape, dtype: self.dtype, allowsTF32: false)
+    {
+      return try turned.weightGradient(x, dy).asType(dtype)
+    }
     return try kernels.gradient(
       .init(dy, size: b, outer: b * d, stride: d), .init(x, size: c, outer: c * d, stride: d),
       groups: a * d, inner: d, outP: b, outQ: c, dtype: dtype

@@ -131,6 +131,18 @@ public struct PairKernels: Sendable {
         ], grid: .init(clusters * plan.cluster), block: .init(PairPlan.threads))
   }
 
+  /// Both cores as the product reads them.
+  public func pack(_ core0: MLXArray, _ core1: MLXArray) throws(KernelError) -> MLXArray {
+    try pack(core0.asType(dtype), core1.asType(dtype), transposed: false)
+  }
+
+  /// x [M, m1·m0] and packed cores → epilogue(y) [M, n0·n1]. Without a gradient.
+  public func launch(
+    _ x: MLXArray, packed: MLXArray, _ epilogue: FactorEpilogue = .init()
+  ) throws(KernelError) -> MLXArray {
+    try launch(plan, x, packed, epilogue)[0]
+  }
+
   // MARK: - The product with its gradients
 
   /// x [M, m1·m0], core 0 [m1, m0, n0·R], core 1 [n0, m1·R, n1] → epilogue(y) [M, n0·n1].

@@ -54,12 +54,6 @@ public struct StridedProducts: Sendable {
     _ x: MLXArray, _ core0: MLXArray, _ core1: MLXArray, _ shape: PairShape
   ) -> MLXArray {
     let s = shape
-    // Numbers of one output piece side by side in core 0 would be far apart in Z.
-    let swapped =
-      s.rank > 1 && s.n0 > 1
-      ? core0.asType(dtype).reshaped(s.m1, s.m0, s.n0, s.rank).transposed(0, 1, 3, 2)
-        .reshaped(s.m1, s.m0, s.rank * s.n0)
-      : core0.asType(dtype)
     let function = CustomFunction(
       forward: { inputs in
         let z = intermediate(inputs[0], inputs[1], s)
@@ -68,7 +62,22 @@ public struct StridedProducts: Sendable {
       backward: { primals, cotangents, _ in
         gradients(primals[0], primals[1], primals[2], cotangents[0], s)
       })
-    return function([x, swapped, core1.asType(dtype)])[0]
+    return function([x, pack(core0, s), core1.asType(dtype)])[0]
+  }
+
+  /// Core 0 as the products read it: numbers of one output piece side by side would be far apart in Z.
+  public func pack(_ core0: MLXArray, _ s: PairShape) -> MLXArray {
+    guard s.rank > 1, s.n0 > 1 else { return core0.asType(dtype) }
+    return contiguous(
+      core0.asType(dtype).reshaped(s.m1, s.m0, s.n0, s.rank).transposed(0, 1, 3, 2)
+        .reshaped(s.m1, s.m0, s.rank * s.n0))
+  }
+
+  /// The product of a packed core 0, without a gradient.
+  public func launch(
+    _ x: MLXArray, packed core0: MLXArray, _ core1: MLXArray, _ shape: PairShape
+  ) -> MLXArray {
+    output(intermediate(x, core0, shape), core1, shape, rows: x.dim(0))
   }
 
   /// The row length of Z: M rounded up to 16 bytes.
@@ -141,29 +150,19 @@ public struct StridedProducts: Sendable {
 
   /// x [M, a·c] and w [a, b, c, 1] → [M, a·b], batch first.
   public func product(_ x: MLXArray, _ w: MLXArray, _ shape: KroneckerShape) -> MLXArray {
-    let (a, b, c) = (shape.a, shape.b, shape.c)
     let function = CustomFunction(
       forward: { inputs in [blocks(inputs[0], inputs[1], shape)] },
       backward: { primals, cotangents, _ in
-        let (x, w, dy) = (primals[0], primals[1], cotangents[0])
-        let rows = x.dim(0)
-        let dx = multiply(
-          StridedProduct(
-            rows: rows, columns: c, inner: b, batch: a, a: .init(leading: a * b, batchStride: b),
-            b: .init(leading: c, batchStride: b * c), result: .init(leading: a * c, batchStride: c)),
-          dy, w, shape: [rows, a * c])
-        let dw = multiply(
-          StridedProduct(
-            rows: b, columns: c, inner: rows, batch: a,
-            a: .init(leading: a * b, batchStride: b, isTransposed: true),
-            b: .init(leading: a * c, batchStride: c), result: .init(leading: c, batchStride: b * c)),
-          dy, x, shape: [a, b, c, 1])
-        return [dx, dw]
+        [
+          blockInputs(cotangents[0], primals[1], shape),
+          blockWeights(primals[0], cotangents[0], shape),
+        ]
       })
     return function([x, w.asType(dtype)])[0]
   }
 
-  private func blocks(_ x: MLXArray, _ w: MLXArray, _ shape: KroneckerShape) -> MLXArray {
+  /// x [M, a·c] → [M, a·b].
+  func blocks(_ x: MLXArray, _ w: MLXArray, _ shape: KroneckerShape) -> MLXArray {
     let (a, b, c, rows) = (shape.a, shape.b, shape.c, x.dim(0))
     return multiply(
       StridedProduct(
@@ -171,6 +170,27 @@ public struct StridedProducts: Sendable {
         b: .init(leading: c, batchStride: b * c, isTransposed: true),
         result: .init(leading: a * b, batchStride: b)),
       x, w, shape: [rows, a * b])
+  }
+
+  /// The gradient [M, a·c] of x.
+  func blockInputs(_ dy: MLXArray, _ w: MLXArray, _ shape: KroneckerShape) -> MLXArray {
+    let (a, b, c, rows) = (shape.a, shape.b, shape.c, dy.dim(0))
+    return multiply(
+      StridedProduct(
+        rows: rows, columns: c, inner: b, batch: a, a: .init(leading: a * b, batchStride: b),
+        b: .init(leading: c, batchStride: b * c), result: .init(leading: a * c, batchStride: c)),
+      dy, w, shape: [rows, a * c])
+  }
+
+  /// The gradient [a, b, c, 1] of w.
+  func blockWeights(_ x: MLXArray, _ dy: MLXArray, _ shape: KroneckerShape) -> MLXArray {
+    let (a, b, c, rows) = (shape.a, shape.b, shape.c, x.dim(0))
+    return multiply(
+      StridedProduct(
+        rows: b, columns: c, inner: rows, batch: a,
+        a: .init(leading: a * b, batchStride: b, isTransposed: true),
+        b: .init(leading: a * c, batchStride: c), result: .init(leading: c, batchStride: b * c)),
+      dy, x, shape: [a, b, c, 1])
   }
 
   /// x [a·c·d, M] and w [a, b, c, d] → [a·b·d, M], batch last: any pattern, without a gradient.

@@ -18,7 +18,9 @@ extension ChainOperator {
         .reference, because: "there are no kernels for \(dtype.rawValue) on a GPU")
     }
     let model = FactorModel(gpu, allowsTF32: allowsTF32)
-    let choices = steps.map { $0.choice(rows: rows, dtype: dtype, model: model) }
+    let choices = steps.map {
+      $0.choice(for: .product, rows: rows, dtype: dtype, model: model)
+    }
     // Columns that pad x are copied, and those that pad y.
     let whole = model.limit(
       numbers: 2 * Double(rows) * Double(inputs + outputs), multiplyAdds: 0,
@@ -61,13 +63,47 @@ extension ChainOperator {
     var y = paddedColumns(rows, to: steps[0].inputs)
     var rest = weights[...]
     for (index, step) in steps.enumerated() {
-      let method = step.choice(rows: count, dtype: rows.dtype, model: model).method
+      func method(_ purpose: FactorPurpose) -> FactorMethod {
+        step.choice(for: purpose, rows: count, dtype: rows.dtype, model: model).method
+      }
       let isLast = index == steps.count - 1
       y = step.product(
-        method, y, Array(rest.prefix(step.count)), isLast && !isPadded ? epilogue : .init())
+        method(.product), gradientsBy: method(.gradients), y, Array(rest.prefix(step.count)),
+        isLast && !isPadded ? epilogue : .init())
       rest = rest.dropFirst(step.count)
     }
     return isPadded ? epilogue(y[0..., 0..<outputs]) : y
+  }
+
+  /// Each step's weights as the method for them reads them, or the whole's matrix where one dense product is
+  /// expected to be as fast; `nil` where there is no GPU or the type is none of theirs.
+  public func prepared(
+    _ parameters: Parameters, rows: Int, dtype: DType
+  ) throws -> (any PreparedProduct)? {
+    guard Device.default == .gpu, dtype.kernelElement != nil, rows > 0,
+      let gpu = try? GPU.current.get()
+    else { return nil }
+    let model = FactorModel(gpu, allowsTF32: allowsTF32)
+    let choices = steps.map {
+      $0.choice(for: .preparedProduct, rows: rows, dtype: dtype, model: model)
+    }
+    let size = dtype.size
+    if steps.count > 1, Double(inputs) * Double(outputs) <= Double(FactorMethod.largestMatrix),
+      model.dense(rows: rows, inputs: inputs, outputs: outputs, elementSize: size)
+        < choices.reduce(0, { $0 + $1.seconds }),
+      let matrix = dense(parameters)
+    {
+      return PreparedMatrix(
+        transposed: contiguous(matrix.asType(dtype).transposed()), dtype: dtype)
+    }
+    var rest = chainWeights(parameters)[...]
+    let arrays = zip(steps, choices).map { step, choice in
+      defer { rest = rest.dropFirst(step.count) }
+      return step.prepare(choice.method, Array(rest.prefix(step.count)), rows: rows, dtype: dtype)
+    }
+    return PreparedChain(
+      inputs: inputs, outputs: outputs, steps: steps, methods: choices.map(\.method),
+      parts: arrays, rows: FactorModel.plannedRows(rows), dtype: dtype)
   }
 }
 

@@ -10,25 +10,30 @@ public enum FactorLayout: String, Hashable, Sendable, Codable, CaseIterable {
 }
 
 extension KroneckerPattern {
-  /// The method for a factor on the device in use, and what each is expected to take.
+  /// The method for a factor on the device in use, and what each is expected to take; for batch last and on
+  /// the CPU always for the product.
   ///
   /// Throws where the device is a GPU that cannot be described.
   public func choice(
-    rows: Int, dtype: DType, layout: FactorLayout = .first
+    rows: Int, dtype: DType, layout: FactorLayout = .first, for purpose: FactorPurpose = .product
   ) throws -> FactorChoice {
     guard Device.default == .gpu else { return choiceOnCPU(rows: rows, dtype: dtype, layout) }
     let model = FactorModel(try GPU.current.get(), allowsTF32: allowsTF32)
     guard layout == .last else {
-      return FactorStep.factor(self).choice(rows: rows, dtype: dtype, model: model)
+      return FactorStep.factor(self).choice(
+        for: purpose, rows: rows, dtype: dtype, model: model)
     }
     let size = dtype.size
     var predictions = [
       FactorMethod.composed: model.composed(shape, rows: rows, elementSize: size)
     ]
-    var obstacles = [FactorMethod.kernel: "batch last needs none: strided products copy nothing"]
+    let reason = "batch last needs none: strided products copy nothing"
+    var obstacles: [FactorMethod: String] = [.kernel: reason, .warpgroups: reason, .turned: reason]
     obstacles[.matrix] = matrixObstacle
     if matrixObstacle == nil {
-      predictions[.matrix] = model.matrix(shape, rows: rows, elementSize: size)
+      predictions[.matrix] =
+        model.dense(rows: rows, inputs: inputs, outputs: outputs, elementSize: size)
+        + model.forming(inputs * outputs, elementSize: size)
     }
     do {
       _ = try StridedProducts.named(dtype: dtype, allowsTF32: allowsTF32)
@@ -45,9 +50,25 @@ extension KroneckerPattern {
   public static func prepare(_ patterns: [KroneckerPattern], rows: Int, dtype: DType) {
     guard Device.default == .gpu, let library = try? KernelLibrary.current.get() else { return }
     library.prepare(
-      patterns.flatMap {
-        KroneckerKernels.variants($0.shape, rows: rows, dtype: dtype, gpu: library.gpu)
+      patterns.flatMap { pattern in
+        FactorMethod.allCases.flatMap {
+          FactorStep.factor(pattern).variants($0, rows: rows, dtype: dtype, gpu: library.gpu)
+        }
       })
+  }
+
+  /// Weights [a, b, c, d] as a method reads them, batch first, for products of about so many rows.
+  public func prepare(
+    _ w: MLXArray, by method: FactorMethod, rows: Int
+  ) -> [MLXArray] {
+    FactorStep.factor(self).prepare(method, [w], rows: rows, dtype: w.dtype)
+  }
+
+  /// X [M, a·c·d] → Y [M, a·b·d] by a method and what ``prepare(_:by:rows:)`` made for it.
+  public func product(
+    _ x: MLXArray, prepared: [MLXArray], by method: FactorMethod
+  ) -> MLXArray {
+    FactorStep.factor(self).product(method, x, prepared: prepared)
   }
 
   private func choiceOnCPU(rows: Int, dtype: DType, _ layout: FactorLayout) -> FactorChoice {
@@ -58,7 +79,10 @@ extension KroneckerPattern {
         multiplyAdds: Double(rows) * weights, bytes: 4 * Double(rows) * numbers * 2,
         transposes: true)
     ]
-    var obstacles = [FactorMethod.strided: "strided products are for GPUs"]
+    var obstacles: [FactorMethod: String] = [:]
+    for method in [FactorMethod.warpgroups, .turned, .strided] {
+      obstacles[method] = "\(method.rawValue) products are for GPUs"
+    }
     obstacles[.matrix] = matrixObstacle
     if matrixObstacle == nil {
       predictions[.matrix] =
@@ -100,7 +124,7 @@ extension KroneckerPattern {
       let chain = FactorChain(widths: [inputs, outputs], factors: [blockFactor])
       return chain.product(x, [w], outputs: outputs, bias: nil)
         ?? MLXArray(failure: MLXError("[\(self)] expected rows, got \(x.shape)."))
-    case (.last, .kernel):
+    case (.last, .kernel), (.last, .warpgroups), (.last, .turned):
       return MLXArray(failure: MLXError("[\(self)] expected batch first, got batch last."))
     case (.first, _):
       return FactorStep.factor(self).product(method, x, [w])

@@ -1,0 +1,251 @@
+// One Kronecker-sparse factor, batch first, by Hopper's warpgroups: y = epilogue(x through the factor). Sizes and division of work:
+// KroneckerGroupsShape.cuh.
+//
+// Rows come as they lie, in whole segments [row][k][l of the slice], and stay so in shared memory. A lane reads some l of one row and k
+// at once, and (16-bit) byte permutes of two k make an operand word for each l: the rows are the operand in registers. The
+// weights are the operand in shared memory, which the matrix units read by themselves, once for 64 rows; where those of a
+// block fit (STATIONARY) they are read from device memory once, else with every chunk. The results of a lane are WIDTH neighbouring l
+// of its outputs.
+//
+//   x        [rows, a c d], row pitch pitchX; copied by 16 bytes with X_ALIGNED (whole segments of 16 bytes) where
+//            rows begin at such multiples, else by elements
+//   packed   see KroneckerGroupsPack.cu
+//   y        out, [rows, a b d], row pitch pitchY; see Epilogue.cuh; the parts of the epilogue are EPILOGUE's bits, and Y_ALIGNED says
+//            that all runs are aligned
+//
+// Launch: grid (parts * slices, a, splits): neighbours in the grid read the same rows, which then come from L2; 384 threads, of which the last
+// 128 copy; `sharedBytes` of shared memory. Any number of rows. float32 accumulation. sm_90a only.
+#include "Async.cuh"
+#include "Factors/Epilogue.cuh"
+#include "Factors/KroneckerGroupsShape.cuh"
+#include "Warpgroup.cuh"
+
+#ifndef TESSERA_KERNEL
+#define TESSERA_KERNEL kronecker_groups
+#endif
+
+constexpr int stages = TESSERA_STAGES, rowPitch = TESSERA_X_PITCH, bytes = Element::bytes;
+constexpr int widthUnits = slice / width, rowUnits = TESSERA_ROW_UNITS, tileRows = 64 * rowUnits;
+constexpr int consumers = 256, producers = 128;
+static_assert(widthUnits * columnUnits * rowUnits == 2, "two warpgroups multiply");
+constexpr bool stationary = TESSERA_STATIONARY;
+constexpr int rowBytes = tileRows * rowPitch, chunkBytes = chunkSteps * stepBytes;
+constexpr int stageBytes = rowBytes + (stationary ? 0 : chunkBytes);
+// Weights (if they stay), stages, then a barrier for each stage's arrival, one for its release, one for the weights.
+constexpr int weightBytes = stationary ? blockBytes : 0, barriers = weightBytes + stages * stageBytes;
+constexpr int sharedBytes = barriers + 16 * stages + 16;
+static_assert(sharedBytes == TESSERA_SHARED, "the launcher's plan and the kernel agree");
+static_assert(rowPitch % 16 == 0 && rowPitch >= chunk * slice * bytes, "whole chunks");
+/// All l of a block in one lane: its outputs are one run.
+constexpr bool whole = d == width;
+
+/// `count` words, in one access where there is one for so many.
+template <int count>
+__device__ __forceinline__ void loadWords(u32 (&v)[count], u32 address) {
+  if constexpr (count == 4)
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
+                 : "r"(address)
+                 : "memory");
+  else if constexpr (count == 2)
+    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v[0]), "=r"(v[1]) : "r"(address) : "memory");
+  else
+#pragma unroll
+    for (int i = 0; i < count; ++i) asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v[i]) : "r"(address + 4 * i) : "memory");
+}
+
+/// Two 16-bit elements of each of `count` l: one at `place`, one at `next`.
+template <int count>
+__device__ __forceinline__ void loadPairs(u32 (&v)[count], u32 place, u32 next) {
+  if constexpr (count % 2 == 1) {
+#pragma unroll
+    for (int l = 0; l < count; ++l) {
+      u16 low, high;
+      asm volatile("ld.shared.u16 %0, [%1];" : "=h"(low) : "r"(place + 2 * l) : "memory");
+      asm volatile("ld.shared.u16 %0, [%1];" : "=h"(high) : "r"(next + 2 * l) : "memory");
+      v[l] = low | (u32)high << 16;
+    }
+  } else {
+    u32 low[count / 2], high[count / 2];
+    loadWords(low, place);
+    loadWords(high, next);
+#pragma unroll
+    for (int l = 0; l < count; ++l) v[l] = permuteBytes(low[l / 2], high[l / 2], l % 2 ? 0x7632 : 0x5410);
+  }
+}
+
+/// Operands of `group` l from `rows` (this warp's, at the step's first k and the first of the l): value[copy][l].
+__device__ __forceinline__ void loadRows(u32 (&values)[copies][group][4], u32 rows, int lane) {
+#pragma unroll
+  for (int r = 0; r < 4; ++r) {
+    const u32 place = rows + ((lane >> 2) + r % 2 * 8) * rowPitch + (r / 2 * (stepLength / 2) + (lane & 3)) * slice * bytes;
+    u32 words[group];
+#if TESSERA_ELEMENT == 2
+    loadWords(words, place);
+#pragma unroll
+    for (int l = 0; l < group; ++l) {
+      values[0][l][r] = Float32::round(__uint_as_float(words[l]));
+      if constexpr (exact)
+        values[copies - 1][l][r] = Float32::round(__uint_as_float(words[l]) - __uint_as_float(values[0][l][r]));
+    }
+#else
+    loadPairs(words, place, place + 4 * slice * bytes);
+#pragma unroll
+    for (int l = 0; l < group; ++l) values[0][l][r] = words[l];
+#endif
+  }
+}
+
+/// Adds the products of one chunk. `rows`: this warp's; `matrices`: this unit's columns of the chunk's weights.
+__device__ __forceinline__ void multiply(float (&acc)[width][4 * tiles], u32 rows, u32 matrices, int firstL, int lane) {
+  u32 values[2][copies][group][4];
+#pragma unroll
+  for (int step = 0; step < chunkSteps; ++step) {
+#pragma unroll
+    for (int start = 0; start < width; start += group) {
+      auto& operand = values[(step * (width / group) + start / group) % 2];
+      loadRows(operand, rows + (step * stepLength * slice + firstL + start) * bytes, lane);
+      warpgroupFence();
+#pragma unroll
+      for (int l = 0; l < group; ++l) {
+        const u32 place = matrices + step * stepBytes + (firstL + start + l) * letterBytes;
+        if constexpr (exact) {
+          warpgroupMultiply(acc[start + l], operand[copies - 1][l], matrixDescriptor(place));
+          warpgroupMultiply(acc[start + l], operand[0][l], matrixDescriptor(place + matrixBytes));
+        }
+        warpgroupMultiply(acc[start + l], operand[0][l], matrixDescriptor(place));
+      }
+      warpgroupCommit();
+      // The registers of the group before are free again.
+      warpgroupWait<1>();
+    }
+  }
+  warpgroupWait<0>();
+}
+
+/// Writes a unit's outputs: `output` and `l` are this lane's first, `firstRow` this warp's.
+__device__ __forceinline__ void finish(
+    const float (&acc)[width][4 * tiles], const Epilogue& epilogue, i64 firstRow, int rows, int i, int output, int l, int lane) {
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    const i64 row = firstRow + h * 8 + (lane >> 2);
+    // Where no run is cut by an end, the compiler is not to provide for it.
+    if constexpr (whole) {
+      constexpr int length = 2 * tiles * width;
+      const int place = (i * b + output) * d;
+      float values[length];
+#pragma unroll
+      for (int e = 0; e < length; ++e) values[e] = acc[e % width][e / width / 2 * 4 + 2 * h + e / width % 2];
+      epilogue.storeTogether(row < rows && output < b, row, place, b % (2 * tiles) == 0 ? place + length : (i * b + b) * d, values);
+    } else {
+#pragma unroll
+      for (int j = 0; j < 2 * tiles; ++j) {
+        const int place = (i * b + output + j) * d + l;
+        float values[width];
+#pragma unroll
+        for (int e = 0; e < width; ++e) values[e] = acc[e][j / 2 * 4 + 2 * h + j % 2];
+        epilogue.storeTogether(row < rows && output + j < b && l < d, row, place, d % width == 0 ? place + width : place - l + d, values);
+      }
+    }
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(consumers + producers, 1) TESSERA_KERNEL(
+    const Storage* __restrict__ x, const u32* __restrict__ packed, EPILOGUE_INPUTS, Storage* __restrict__ y, EPILOGUE_SCALARS,
+    int rows, int pitchX) {
+  extern __shared__ __align__(128) u8 memory[];
+  // What is not there is left out when compiling: there is much of it.
+  const Epilogue epilogue{
+      y, TESSERA_EPILOGUE & 1 ? bias : nullptr, TESSERA_EPILOGUE & 2 ? gate : nullptr, TESSERA_EPILOGUE & 4 ? residual : nullptr, pitchY,
+      TESSERA_Y_ALIGNED || aligned};
+  const int i = blockIdx.y, sliceIndex = blockIdx.x / parts, firstOutput = blockIdx.x % parts * part, firstL = sliceIndex * slice;
+  const u32 shared = sharedAddress(memory), stageBase = shared + weightBytes;
+  const u32 arrived = shared + barriers, released = arrived + 8 * stages, weightsArrived = released + 8 * stages;
+  const int rowTiles = divideUp(rows, tileRows), start = (i64)rowTiles * blockIdx.z / gridDim.z;
+  const int stop = (i64)rowTiles * (blockIdx.z + 1) / gridDim.z, stageCount = (stop - start) * chunks;
+  const u8* weights = (const u8*)packed + ((i64)(i * slices + sliceIndex) * parts + blockIdx.x % parts) * blockBytes;
+  if (threadIdx.x == 0) {
+    for (int stage = 0; stage < stages; ++stage) {
+      barrierInit(arrived + 8 * stage, producers + 1);
+      barrierInit(released + 8 * stage, consumers);
+    }
+    barrierInit(weightsArrived, 1);
+    fenceBarrierInit();
+  }
+  __syncthreads();
+
+  // Stage n is chunk n mod chunks of the n / chunks-th tile of rows.
+  if (threadIdx.x >= consumers) {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 56;");
+    const int thread = threadIdx.x - consumers;
+    if (thread == 0 && stationary && stageCount > 0) {
+      barrierExpect(weightsArrived, blockBytes);
+      bulkCopy(shared, weights, blockBytes, weightsArrived);
+    }
+    constexpr bool wholeSegments = TESSERA_X_ALIGNED;
+    // A view of another array may begin anywhere.
+    const bool isMisaligned = ((u64)x | (u64)((i64)pitchX * bytes)) & 15;
+    for (int index = 0; index < stageCount; ++index) {
+      const int stage = index % stages;
+      const u32 barrier = arrived + 8 * stage, target = stageBase + stage * stageBytes;
+      barrierWait(released + 8 * stage, index / stages & 1 ^ 1);
+      if (thread == 0) {
+        if constexpr (stationary) {
+          barrierArrive(barrier);
+        } else {
+          barrierExpect(barrier, chunkBytes);
+          bulkCopy(target + rowBytes, weights + (i64)(index % chunks) * chunkBytes, chunkBytes, barrier);
+        }
+      }
+      const i64 firstRow = (i64)(start + index / chunks) * tileRows;
+      const int firstK = index % chunks * chunk, present = min(chunk, c - firstK), count = min(tileRows, rows - (int)firstRow);
+      const Storage* origin = x + firstRow * pitchX + ((i64)i * c + firstK) * d + firstL;
+      // Positions past c are zeros; rows past the end are left as they are, and their results are not written.
+      if (wholeSegments && !isMisaligned) {
+        // One segment for all k where the slice is all of d, else one at each k.
+        constexpr int vector = 16 / bytes, segment = wholeSegments ? (slice == d ? chunk * d : slice) / vector : 1;
+        constexpr int segments = slice == d ? 1 : chunk;
+        for (int piece = thread; piece < count * segments * segment; piece += producers) {
+          const int e = piece % segment * vector, k = piece / segment % segments, row = piece / segment / segments;
+          const bool exists = slice == d ? e < present * d : k < present;
+          asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target + row * rowPitch + (k * slice + e) * bytes),
+                       "l"(exists ? origin + (i64)row * pitchX + k * d + e : x), "r"(exists ? 16 : 0)
+                       : "memory");
+        }
+        asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
+      } else {
+        for (int element = thread; element < count * chunk * slice; element += producers) {
+          const int l = element % slice, k = element / slice % chunk, row = element / slice / chunk;
+          const Storage value = k < present && firstL + l < d ? origin[(i64)row * pitchX + (i64)k * d + l] : (Storage)0;
+          ((Storage*)(memory + (target - shared) + row * rowPitch))[k * slice + l] = value;
+        }
+        barrierArrive(barrier);
+      }
+    }
+  } else {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 224;");
+    const int lane = threadIdx.x & 31, unit = threadIdx.x >> 7, warpRow = (threadIdx.x >> 5 & 3) * 16;
+    const int first = unit % widthUnits * width, column = unit / widthUnits % columnUnits * columns;
+    const int rowUnit = unit / widthUnits / columnUnits * 64 + warpRow;
+    float acc[width][4 * tiles];
+    if (stationary && stageCount > 0) barrierWait(weightsArrived, 0);
+#pragma unroll 1
+    for (int tile = start; tile < stop; ++tile) {
+#pragma unroll
+      for (int l = 0; l < width; ++l)
+#pragma unroll
+        for (int e = 0; e < 4 * tiles; ++e) acc[l][e] = 0.0f;
+#pragma unroll 1
+      for (int chunkIndex = 0; chunkIndex < chunks; ++chunkIndex) {
+        const int index = (tile - start) * chunks + chunkIndex, stage = index % stages;
+        const u32 base = stageBase + stage * stageBytes;
+        barrierWait(arrived + 8 * stage, index / stages & 1);
+        const u32 matrices = (stationary ? shared + chunkIndex * chunkBytes : base + rowBytes) + column * 32;
+        multiply(acc, base + rowUnit * rowPitch, matrices, first, lane);
+        barrierArrive(released + 8 * stage);
+      }
+      finish(acc, epilogue, (i64)tile * tileRows + rowUnit, rows, i, firstOutput + column + (lane & 3) * 2 * tiles, firstL + first,
+             lane);
+    }
+  }
+}

@@ -1,0 +1,164 @@
+import MLX
+
+/// One Kronecker-sparse factor, batch first, in one kernel of Hopper's warpgroups: rows are read as they
+/// lie, weights by the matrix units from shared memory. bfloat16, float16, float32 through TF32 or exactly.
+public struct KroneckerGroupsKernels: Sendable {
+  /// The pattern.
+  public let shape: KroneckerShape
+  private let kernels: FactorKernels
+  private let turned: TurnedProducts
+  private let isExact: Bool
+
+  /// The kernels of a pattern on this machine's GPU; throws, with the reason, where there are none.
+  public static func named(
+    _ shape: KroneckerShape, dtype: DType, allowsTF32: Bool
+  ) throws(KernelError) -> KroneckerGroupsKernels {
+    let kernels = try FactorKernels(dtype: dtype, minimumMajor: 9, takesFloat32: true)
+    let gpu = kernels.library.gpu
+    guard gpu.major == 9 else {
+      throw KernelError("warpgroups' matrix instructions are Hopper's, the GPU is another")
+    }
+    let isExact = dtype == .float32 && !allowsTF32
+    for shape in [shape, shape.transposed] {
+      guard plan(shape, rows: 4096, size: dtype.size, isExact: isExact, gpu: gpu) != nil else {
+        throw KernelError("no division of \(shape) among warpgroups fits the shared memory")
+      }
+    }
+    return KroneckerGroupsKernels(
+      shape: shape, kernels: kernels,
+      turned: try .named(shape, dtype: dtype, allowsTF32: allowsTF32), isExact: isExact)
+  }
+
+  /// The compilations that a product of so many rows takes, with `gradients` those of its gradients
+  /// too.
+  public static func variants(
+    _ shape: KroneckerShape, rows: Int, dtype: DType, allowsTF32: Bool, gpu: GPU,
+    epilogue: FactorEpilogue = .init(), gradients: Bool = false
+  ) -> [KernelVariant] {
+    guard let element = dtype.kernelElement else { return [] }
+    let isExact = dtype == .float32 && !allowsTF32
+    func product(_ shape: KroneckerShape, _ epilogue: FactorEpilogue) -> [KernelVariant] {
+      guard let plan = plan(shape, rows: rows, size: dtype.size, isExact: isExact, gpu: gpu)
+      else { return [] }
+      return [
+        FactorKernels.variant(
+          "KroneckerGroupsPack", "kronecker_groups_pack", options(plan), element: element),
+        FactorKernels.variant(
+          "KroneckerGroups", "kronecker_groups", productOptions(plan, epilogue), element: element,
+          shared: plan.sharedBytes),
+      ]
+    }
+    guard gradients else { return product(shape, epilogue) }
+    return product(shape, epilogue) + product(shape, .init())
+      + product(shape.transposed, .init())
+      + TurnedProducts.variants(shape, dtype: dtype)
+  }
+
+  private static func options(_ plan: KroneckerGroupsPlan) -> [String: Int] {
+    let shape = plan.shape
+    return [
+      "A": shape.a, "B": shape.b, "C": shape.c, "D": shape.d, "SLICE": plan.slice,
+      "WIDTH": plan.width, "TILES": plan.tiles, "COLUMN_UNITS": plan.columnUnits,
+      "CHUNK_STEPS": plan.chunkSteps, "EXACT": plan.isExact ? 1 : 0,
+    ]
+  }
+
+  private static func productOptions(
+    _ plan: KroneckerGroupsPlan, _ epilogue: FactorEpilogue
+  ) -> [String: Int] {
+    options(plan).merging([
+      "ROW_UNITS": plan.rowUnits, "STAGES": plan.stages, "X_PITCH": plan.pitch,
+      "STATIONARY": plan.isStationary ? 1 : 0, "X_ALIGNED": plan.isAligned ? 1 : 0,
+      "SHARED": plan.sharedBytes, "ACTIVATION": epilogue.activation.rawValue,
+      "EPILOGUE": epilogue.parts, "Y_ALIGNED": plan.isOutputAligned ? 1 : 0,
+    ]) { $1 }
+  }
+
+  /// The plan for so many rows: one for every power of four, so that few kernels are compiled.
+  private static func plan(
+    _ shape: KroneckerShape, rows: Int, size: Int, isExact: Bool, gpu: GPU
+  ) -> KroneckerGroupsPlan? {
+    KroneckerGroupsPlan.best(
+      shape, rows: FactorKernels.bucket(rows), elementSize: size, isExact: isExact, gpu: gpu)
+  }
+
+  private func plan(rows: Int, transposed: Bool) throws(KernelError) -> KroneckerGroupsPlan {
+    let shape = transposed ? shape.transposed : shape
+    guard
+      let plan = KroneckerGroupsKernels.plan(
+        shape, rows: rows, size: kernels.dtype.size, isExact: isExact, gpu: kernels.library.gpu)
+    else { throw KernelError("no division of \(shape) among warpgroups fits the shared memory") }
+    return plan
+  }
+
+  // MARK: - Launches
+
+  /// The weights [a, b, c, d] as the product of so many rows reads them, or the one with the transposed
+  /// matrix.
+  public func pack(
+    _ w: MLXArray, rows: Int, transposed: Bool = false
+  ) throws(KernelError) -> MLXArray {
+    let plan = try plan(rows: rows, transposed: transposed)
+    let (b, c, d) = (shape.b, shape.c, shape.d)
+    let strides = transposed ? [b * c * d, 1 * d, c * d, 1] : [b * c * d, c * d, d, 1]
+    return try kernels.kernel(
+      "KroneckerGroupsPack", "kronecker_groups_pack", KroneckerGroupsKernels.options(plan))(
+        [w.asType(kernels.dtype)], outputs: [.init([plan.words], .int32)],
+        scalars: strides.map { .int($0) }, grid: .init(ceilDivide(plan.words, 256)),
+        block: .init(256))[0]
+  }
+
+  /// x [M, a·c·d] and packed weights → epilogue(y) [M, a·b·d]; with `transposed` the product with the
+  /// transposed matrix, [M, a·b·d] → [M, a·c·d]. Without a gradient.
+  public func launch(
+    _ x: MLXArray, packed: MLXArray, _ epilogue: FactorEpilogue = .init(), transposed: Bool = false
+  ) throws(KernelError) -> MLXArray {
+    let rows = x.dim(0)
+    let plan = try plan(rows: rows, transposed: transposed)
+    let splits = plan.splits(rows: rows, multiprocessors: kernels.library.gpu.multiprocessors)
+    return try kernels.kernel(
+      "KroneckerGroups", "kronecker_groups",
+      KroneckerGroupsKernels.productOptions(plan, epilogue), shared: plan.sharedBytes)(
+        [x, packed] + epilogue.inputs(instead: x),
+        outputs: [.init([rows, plan.shape.outputs], kernels.dtype)],
+        scalars: [
+          .int(plan.shape.outputs), .bool(plan.isOutputAligned), .int(epilogue.parts), .int(rows),
+          .int(x.dim(1)),
+        ], grid: .init(plan.parts * plan.slices, plan.shape.a, splits), block: .init(384))[0]
+  }
+
+  // MARK: - The product with its gradients
+
+  /// x [M, a·c·d], w [a, b, c, d] → epilogue(y) [M, a·b·d].
+  ///
+  /// The gradient of x is the product with the transposed matrix, that of w a batch of products of turned
+  /// rows.
+  public func product(
+    _ x: MLXArray, _ w: MLXArray, _ epilogue: FactorEpilogue = .init()
+  ) -> MLXArray {
+    let dtype = kernels.dtype
+    let function = CustomFunction(
+      forward: { inputs in
+        try launching {
+          [
+            try launch(
+              inputs[0], packed: try pack(inputs[1], rows: inputs[0].dim(0)),
+              epilogue.replacing(Array(inputs[2...]), dtype: dtype))
+          ]
+        }
+      },
+      backward: { primals, cotangents, _ in
+        try launching {
+          let (x, w, others) = (primals[0], primals[1], Array(primals[2...]))
+          let rows = x.dim(0)
+          let (dy, gradients) = try epilogue.replacing(others, dtype: dtype).gradients(
+            before: { try launch(x, packed: try pack(w, rows: rows)) }, cotangent: cotangents[0])
+          let dx = try launch(
+            dy, packed: try pack(w, rows: rows, transposed: true), transposed: true)
+          let dw = try turned.weightGradient(x, dy).asType(w.dtype)
+          return [dx, dw] + zip(gradients, others).map { $0.asType($1.dtype) }
+        }
+      })
+    return function([x, w] + epilogue.arrays)[0]
+  }
+}

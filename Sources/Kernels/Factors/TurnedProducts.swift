@@ -1,0 +1,149 @@
+import MLX
+
+/// One Kronecker-sparse factor, batch first, as a block-diagonal one between two turns: in every row the
+/// small matrices [c, d] become [d, c], a·d blocks multiply in place, [d, b] become [b, d].
+///
+/// Any pattern, any type of bfloat16, float16 and float32. Moves x and y three times, whatever their sizes.
+public struct TurnedProducts: Sendable {
+  /// The pattern.
+  public let shape: KroneckerShape
+  private let kernels: FactorKernels
+  private let products: StridedProducts
+
+  /// Throws, with the reason, where this machine cannot do it.
+  public static func named(
+    _ shape: KroneckerShape, dtype: DType, allowsTF32: Bool
+  ) throws(KernelError) -> TurnedProducts {
+    let (a, b, c, d, size) = (shape.a, shape.b, shape.c, shape.d, dtype.size)
+    guard a * d <= 65_535,
+      [(c, d), (d, b), (b, d), (d, c)].allSatisfy({
+        Turn(groups: a, p: $0.0, q: $0.1, size: size).tiles <= 65_535
+      })
+    else { throw KernelError("\(shape) has more blocks than one launch takes") }
+    return TurnedProducts(
+      shape: shape, kernels: try FactorKernels(dtype: dtype, minimumMajor: 8, takesFloat32: true),
+      products: try .named(dtype: dtype, allowsTF32: allowsTF32))
+  }
+
+  /// The compilations of the product and of its gradients.
+  public static func variants(
+    _ shape: KroneckerShape, dtype: DType, epilogue: FactorEpilogue = .init()
+  ) -> [KernelVariant] {
+    guard let element = dtype.kernelElement else { return [] }
+    let (a, b, c, d) = (shape.a, shape.b, shape.c, shape.d)
+    return [
+      (Turn(groups: a, p: c, q: d, size: dtype.size), FactorEpilogue()),
+      (Turn(groups: a, p: d, q: b, size: dtype.size), epilogue),
+      (Turn(groups: a, p: d, q: b, size: dtype.size), FactorEpilogue()),
+      (Turn(groups: a, p: b, q: d, size: dtype.size), FactorEpilogue()),
+      (Turn(groups: a, p: d, q: c, size: dtype.size), FactorEpilogue()),
+    ].map { turn, epilogue in
+      FactorKernels.variant("Turn", "factor_turn", turn.options(epilogue), element: element)
+    }
+  }
+
+  /// The factor between the turns: a·d blocks.
+  private var blocks: KroneckerShape { KroneckerShape(shape.a * shape.d, shape.b, shape.c, 1) }
+
+  /// The weights [a, b, c, d] as the product reads them, [a·d, b, c, 1].
+  public func pack(_ w: MLXArray) -> MLXArray {
+    contiguous(
+      w.asType(kernels.dtype).transposed(0, 3, 1, 2).reshaped(blocks.a, blocks.b, blocks.c, 1))
+  }
+
+  /// x [M, groups · p · q] → epilogue(y) [M, groups · q · p].
+  private func turn(
+    _ x: MLXArray, p: Int, q: Int, _ epilogue: FactorEpilogue = .init()
+  ) throws(KernelError) -> MLXArray {
+    let turn = Turn(groups: shape.a, p: p, q: q, size: kernels.dtype.size)
+    let (rows, numbers) = (x.dim(0), shape.a * p * q)
+    return try kernels.kernel("Turn", "factor_turn", turn.options(epilogue))(
+      [x] + epilogue.inputs(instead: x), outputs: [.init([rows, numbers], kernels.dtype)],
+      scalars: [
+        .int(numbers), .bool(p * turn.size % 16 == 0), .int(epilogue.parts), .int(rows),
+        .int(x.dim(1)),
+      ], grid: .init(ceilDivide(rows, turn.tileRows), turn.tiles), block: .init(256))[0]
+  }
+
+  /// x [M, a·c·d] and packed weights → epilogue(y) [M, a·b·d]. Without a gradient.
+  public func launch(
+    _ x: MLXArray, packed: MLXArray, _ epilogue: FactorEpilogue = .init()
+  ) throws(KernelError) -> MLXArray {
+    let rows = try turn(x, p: shape.c, q: shape.d)
+    return try turn(products.blocks(rows, packed, blocks), p: shape.d, q: shape.b, epilogue)
+  }
+
+  /// The gradient [a, b, c, d] of the weights.
+  func weightGradient(_ x: MLXArray, _ dy: MLXArray) throws(KernelError) -> MLXArray {
+    try weightGradient(x, turned: turn(dy, p: shape.b, q: shape.d))
+  }
+
+  private func weightGradient(
+    _ x: MLXArray, turned dy: MLXArray
+  ) throws(KernelError) -> MLXArray {
+    products.blockWeights(try turn(x, p: shape.c, q: shape.d), dy, blocks)
+      .reshaped(shape.a, shape.d, shape.b, shape.c).transposed(0, 2, 3, 1)
+  }
+
+  /// x [M, a·c·d], w [a, b, c, d] → epilogue(y) [M, a·b·d].
+  public func product(
+    _ x: MLXArray, _ w: MLXArray, _ epilogue: FactorEpilogue = .init()
+  ) -> MLXArray {
+    let dtype = kernels.dtype
+    let function = CustomFunction(
+      forward: { inputs in
+        try launching {
+          [
+            try launch(
+              inputs[0], packed: pack(inputs[1]),
+              epilogue.replacing(Array(inputs[2...]), dtype: dtype))
+          ]
+        }
+      },
+      backward: { primals, cotangents, _ in
+        try launching {
+          let (x, w, others) = (primals[0], primals[1], Array(primals[2...]))
+          let (dy, gradients) = try epilogue.replacing(others, dtype: dtype).gradients(
+            before: { try launch(x, packed: pack(w)) }, cotangent: cotangents[0])
+          let turned = try turn(dy, p: shape.b, q: shape.d)
+          let dx = try turn(
+            products.blockInputs(turned, pack(w), blocks), p: shape.d, q: shape.c)
+          let dw = try weightGradient(x, turned: turned).asType(w.dtype)
+          return [dx, dw] + zip(gradients, others).map { $0.asType($1.dtype) }
+        }
+      })
+    return function([x, w] + epilogue.arrays)[0]
+  }
+}
+
+/// How `Factors/Turn.cu` divides rows of `groups` matrices [p, q].
+struct Turn: Hashable {
+  let groups: Int, p: Int, q: Int
+  /// Bytes of an element.
+  let size: Int
+  /// What a block turns.
+  let tileRows: Int, tileP: Int, tileQ: Int
+
+  init(groups: Int, p: Int, q: Int, size: Int) {
+    (self.groups, self.p, self.q, self.size) = (groups, p, q, size)
+    // Tiles of about 8 KiB, of p in runs of 64 bytes.
+    let (vector, numbers) = (16 / size, 8192 / size)
+    tileQ = min(q, 64)
+    tileP = min(roundUp(p, vector), max(vector, numbers / tileQ / (4 * vector) * 4 * vector))
+    tileRows = max(1, numbers / (tileP * tileQ))
+  }
+
+  /// Blocks for each run of rows.
+  var tiles: Int { groups * ceilDivide(p, tileP) * ceilDivide(q, tileQ) }
+
+  func options(_ epilogue: FactorEpilogue) -> [String: Int] {
+    let isAligned =
+      tileQ * size % 16 == 0
+      ? q * size % 16 == 0 : p * q * size % 16 == 0 && tileP * q * size % 16 == 0
+    return [
+      "P": p, "Q": q, "TILE_P": tileP, "TILE_Q": tileQ, "TILE_ROWS": tileRows,
+      "X_ALIGNED": isAligned ? 1 : 0, "ACTIVATION": epilogue.activation.rawValue,
+      "EPILOGUE": epilogue.parts,
+    ]
+  }
+}
