@@ -30,8 +30,8 @@ enum TrainingKernelCheck {
     }
   }
 
-  private static let sizesOfNorms = [
-    (rows: 1, columns: 8), (1000, 768), (257, 1000), (33, 4096), (70, 8192),
+  private static let sizesOfNorms: [(rows: Int, columns: Int)] = [
+    (1, 8), (1000, 768), (257, 1000), (33, 4096), (70, 8192),
   ]
 
   private static func cases(_ dtype: DType) -> [Case] {

@@ -3,12 +3,16 @@ import Kernels
 import MLX
 
 extension TwoFour {
-  /// Sparse tensor cores where there are such and the weight is kept compressed (`keepsDense`: a state made
-  /// once may be kept), else the composed operations.
+  /// Sparse tensor cores where there are such and the weight is kept compressed (`keepsDense`: a
+  /// state made once may be kept); elsewhere the dense weight where it is kept, which the composed
+  /// product makes first.
   public func choice(shape: [Int], dtype: DType, keepsDense: Bool) -> ProductChoice {
     let rows = shape.dropLast().reduce(1, *)
     guard Device.default == .gpu, let gpu = try? GPU.current.get() else {
-      return ProductChoice(.reference, because: "sparse tensor cores are NVIDIA GPUs'")
+      return ProductChoice(
+        keepsDense ? .dense : .reference,
+        because: "the product goes through the dense weight, which is "
+          + (keepsDense ? "kept" : "not kept"))
     }
     let model = FactorModel(gpu, allowsTF32: allowsTF32)
     let dense = model.dense(

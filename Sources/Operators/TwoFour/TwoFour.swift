@@ -40,14 +40,6 @@ public struct TwoFour: LinearOperator {
     Cost(parameters: core.count, multiplyAdds: Double(core.count))
   }
 
-  /// The dense weight where it is kept: the composed product makes it first.
-  public func choice(shape: [Int], dtype: DType, keepsDense: Bool) -> ProductChoice {
-    ProductChoice(
-      keepsDense ? .dense : .reference,
-      because: "the product goes through the dense weight, which is "
-        + (keepsDense ? "kept" : "not kept"))
-  }
-
   /// X [..., K] → Y [..., N], by way of the dense matrix.
   public func apply(_ x: MLXArray, _ parameters: Parameters) -> MLXArray {
     let weight = spread(parameter("values", of: parameters), parameters)
