@@ -169,7 +169,7 @@ def main():
     structures = [None]
     if arguments.wide:
         sizes |= {"vocabulary": 16384, "width": 2048, "layers": 6, "heads": 16}
-        structures += ["stl:rank=16", "stl:rank=24", "btt:rank=1", "btt:rank=2", "monarch:blocks=16"]
+        structures += ["stl:rank=16,rows=batch", "stl:rank=24,rows=batch", "btt:rank=1", "btt:rank=2", "monarch:blocks=16"]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rows = []
 

@@ -18,13 +18,20 @@
 #define TESSERA_ACTIVATION 2
 #endif
 
-__device__ __forceinline__ float sigmoid(float x) {
+/// The sigmoid s and its slope s (1 - s), of e = exp(-|x|): the difference 1 - s would lose its digits.
+struct Sigmoid {
+  float value, slope;
+
+  __device__ __forceinline__ explicit Sigmoid(float x) {
 #if TESSERA_ELEMENT == 2
-  return 1.0f / (1.0f + expf(-x));
+    const float e = expf(-fabsf(x)), r = 1.0f / (1.0f + e);
 #else
-  return __fdividef(1.0f, 1.0f + __expf(-x));
+    const float e = __expf(-fabsf(x)), r = __fdividef(1.0f, 1.0f + e);
 #endif
-}
+    value = x < 0.0f ? e * r : r;
+    slope = e * r * r;
+  }
+};
 
 /// f(x), and f'(x) with TESSERA_GRADIENT, under the numbers of Activation.cuh.
 __device__ __forceinline__ float value(float x) {
@@ -37,18 +44,18 @@ __device__ __forceinline__ float value(float x) {
 #endif
 #elif TESSERA_ACTIVATION == 2
   // (1 + tanh u) / 2 is the sigmoid of 2 u.
-  const float s = sigmoid(1.5957691216057308f * x * (1.0f + 0.044715f * x * x));
+  const Sigmoid s(1.5957691216057308f * x * (1.0f + 0.044715f * x * x));
 #if TESSERA_GRADIENT
-  return s + x * s * (1.0f - s) * 1.5957691216057308f * (1.0f + 0.134145f * x * x);
+  return s.value + x * s.slope * (1.5957691216057308f * (1.0f + 0.134145f * x * x));
 #else
-  return x * s;
+  return x * s.value;
 #endif
 #else
-  const float s = sigmoid(x);
+  const Sigmoid s(x);
 #if TESSERA_GRADIENT
-  return s + x * s * (1.0f - s);
+  return s.value + x * s.slope;
 #else
-  return x * s;
+  return x * s.value;
 #endif
 #endif
 }
