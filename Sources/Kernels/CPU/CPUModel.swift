@@ -44,18 +44,21 @@ public struct CPUModel: Sendable {
   private func rate(of type: DType) -> Double { type == .float32 ? rate : CPUModel.shortRate }
 
   /// Multiply-adds in the time that packing a weight takes, in OpenBLAS and in the kernels.
-  private static let packing = (dense: 28.0, kernels: 17.0)
+  private static let packing = (dense: 28.0, kernels: 27.0)
   /// Multiply-adds in the time of a number's way into a panel or out of it: of planes, with what encoding
   /// and decoding store between; of a chain.
   private static let moves = (planes: 40.0, chain: 15.0)
-  /// The share of the rate that a chain's short sums reach, and that of weights that are not packed.
-  private static let chainShare = (packed: 0.9, plain: 0.7)
+  /// The share of the rate that sums in planes reach, a chain's short sums, and those of weights that
+  /// are not packed.
+  private static let share = (planes: 0.95, chain: 0.9, plain: 0.7)
   /// Rows from which on a chain packs its weights.
   private static let packedRows = 128
   /// Tile rows, in panels, that a packed weight of Strassen-Tile serves.
   private static let panelsOfGroup = 16
   /// Bytes of weights that the caches hold, and bytes a second a thread from further away.
   private static let memory = (cached: 30e6, bandwidth: 9e9)
+  /// Bytes of weights a second a thread that a product of a single row reads.
+  private static let singleRow = 6e9
   /// Bytes a second of composed operations that read and write, whole tiles or single numbers at a time.
   private static let composedBandwidth = (tiles: 5.5e9, numbers: 1.5e9)
   /// Bytes a second of conversions from and to numbers of two bytes.
@@ -81,7 +84,8 @@ public struct CPUModel: Sendable {
   public func dense(rows: Int, inputs: Int, outputs: Int, type: DType = .float32) -> Double {
     let weights = Double(inputs) * Double(outputs)
     let work = weights * (Double(rows) + (type == .float32 ? CPUModel.packing.dense : 0))
-    return CPUModel.start + max(work / rate(of: type), 4 * weights / (4e9 * Double(threads)))
+    return CPUModel.start
+      + max(work / rate(of: type), 4 * weights / (CPUModel.singleRow * Double(threads)))
   }
 
   /// Seconds of the Strassen-Tile kernel on so many tile rows, tiles of side t.
@@ -93,7 +97,7 @@ public struct CPUModel: Sendable {
     let weights = Double(rank) * Double(inputTiles) * Double(outputTiles)
     let numbers = Double(tile * tile) * Double(inputTiles + outputTiles)
     let work =
-      Double(panels * lanes) * (weights + Double(rank) * numbers)
+      Double(panels * lanes) * (weights / CPUModel.share.planes + Double(rank) * numbers)
       + Double(tiles) * numbers * CPUModel.moves.planes
       + groups * weights * CPUModel.packing.kernels
     return kernel(
@@ -110,7 +114,7 @@ public struct CPUModel: Sendable {
     let turns = Double((panels + threads - 1) / threads * threads * lanes)
     let isPacked = rows >= CPUModel.packedRows
     let work =
-      turns * multiplyAdds / (isPacked ? CPUModel.chainShare.packed : CPUModel.chainShare.plain)
+      turns * multiplyAdds / (isPacked ? CPUModel.share.chain : CPUModel.share.plain)
       + Double(rows) * numbers * CPUModel.moves.chain
       + (isPacked ? parameters * CPUModel.packing.kernels : 0)
     return kernel(
@@ -142,7 +146,10 @@ public struct CPUModel: Sendable {
   ) -> Double {
     let bandwidth = CPUModel.composedBandwidth
     let packing = type == .float32 ? weights * CPUModel.packing.dense : 0
-    return 4 * CPUModel.start + (multiplyAdds + packing) / rate(of: type)
+    let products = max(
+      (multiplyAdds + packing) / rate(of: type),
+      4 * weights / (CPUModel.singleRow * Double(threads)))
+    return 4 * CPUModel.start + products
       + bytes / (transposes ? bandwidth.numbers : bandwidth.tiles)
   }
 }

@@ -64,6 +64,9 @@ public struct KernelCheck: Codable, Sendable {
   ///
   /// Throws where there are no kernels to check.
   public init() throws {
+    guard Device.default == .gpu else {
+      throw KernelError("the check is of a GPU's kernels, and products run on the CPU")
+    }
     items =
       try KernelCheck.cases.flatMap { try KernelCheck.run($0) }
       + FactorCheck.items()
