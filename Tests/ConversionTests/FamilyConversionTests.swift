@@ -86,8 +86,10 @@ import Testing
   @Test(arguments: SmallFamily.allCases)
   func aConversionIsDistilledReportedAndWritten(_ family: SmallFamily) throws {
     try withTemporaryFolder { folder in
+      // The logits of the T2T-ViT hardly differ between random images, and are slow to learn.
       let source = try family.source(in: folder, counts: [160, 40])
-      let converter = try family.converter(rule("lowrank:rank=4", "*"), distill: 40)
+      let converter = try family.converter(
+        rule("lowrank:rank=4", "*"), distill: family == .t2t ? 120 : 40)
       let report = try converter.run(on: source)
       #expect(report.stages.map(\.name) == ["fit", "distil layers", "distil end to end"])
       let fidelity = try #require(report.fidelity)
