@@ -66,7 +66,7 @@ import Testing
   /// What can be the dense layer is it afterwards.
   @Test(
     arguments: SmallFamily.allCases.map { ($0, "monarch:blocks=1") } + [
-      (.gpt2, "stl:rank=49"), (.llama, "stl:rank=49,rows=batch"), (.mlp, "stl:rank=49"),
+      (.gpt2, "stl:rank=49"), (.mlp, "stl:rank=49,rows=batch"),
     ])
   func aLosslessStructureKeepsTheLogits(_ family: SmallFamily, _ spec: String) throws {
     try withTemporaryFolder { folder in
@@ -86,8 +86,10 @@ import Testing
   @Test(arguments: SmallFamily.allCases)
   func aConversionIsDistilledReportedAndWritten(_ family: SmallFamily) throws {
     try withTemporaryFolder { folder in
+      // The logits of the T2T-ViT hardly differ between random images, and are slow to learn.
       let source = try family.source(in: folder, counts: [160, 40])
-      let converter = try family.converter(rule("lowrank:rank=4", "*"), distill: 40)
+      let converter = try family.converter(
+        rule("lowrank:rank=4", "*"), distill: family == .t2t ? 120 : 40)
       let report = try converter.run(on: source)
       #expect(report.stages.map(\.name) == ["fit", "distil layers", "distil end to end"])
       let fidelity = try #require(report.fidelity)
@@ -114,7 +116,7 @@ import Testing
   }
 
   /// A bias that the format has no place for would be lost on the way to the disk.
-  @Test(arguments: SmallFamily.allCases)
+  @Test(arguments: [SmallFamily.llama, .t2t])
   func layersWithoutBiasesGetNone(_ family: SmallFamily) throws {
     try withTemporaryFolder { folder in
       let converter = try family.converter(rule("2:4", "*"))

@@ -358,4 +358,20 @@ import Testing
       _ = try Small.trainer(model, layers + ",rows=batch'}]", in: folder)
     }
   }
+
+  @Test func theTokenizerOfTheDataGoesWithTheModel() throws {
+    try withTemporaryFolder { folder in
+      let tokenizer = folder.appending(path: "of-the-set.json")
+      try Data("{}".utf8).write(to: tokenizer)
+      var data = try Small.data("gpt2")
+      data.tokenizer = tokenizer
+      let trainer = try Trainer(
+        recipe: Small.recipe("gpt2", "average: 0.9", steps: 2, in: folder), data: data)
+      _ = try trainer.run()
+      for name in ["model", "model-average"] {
+        let copy = folder.appending(path: "run/\(name)/tokenizer.json")
+        #expect(try Data(contentsOf: copy) == Data("{}".utf8))
+      }
+    }
+  }
 }
