@@ -21,7 +21,10 @@ public struct KroneckerGroupsKernels: Sendable {
     let isExact = dtype == .float32 && !allowsTF32
     for shape in [shape, shape.transposed] {
       guard plan(shape, rows: 4096, size: dtype.size, isExact: isExact, gpu: gpu) != nil else {
-        throw KernelError("no division of \(shape) among warpgroups fits the shared memory")
+        throw KernelError(
+          isExact && shape.c > KroneckerGroupsPlan.longestExactSum
+            ? "matrix units do not add \(shape.c) numbers as exactly as float32"
+            : "no division of \(shape) among warpgroups fits the shared memory")
       }
     }
     return KroneckerGroupsKernels(
@@ -51,7 +54,7 @@ public struct KroneckerGroupsKernels: Sendable {
     guard gradients else { return product(shape, epilogue) }
     return product(shape, epilogue) + product(shape, .init())
       + product(shape.transposed, .init())
-      + TurnedProducts.variants(shape, dtype: dtype)
+      + TurnedProducts.variants(shape, dtype: dtype, gradients: true)
   }
 
   private static func options(_ plan: KroneckerGroupsPlan) -> [String: Int] {
