@@ -201,7 +201,9 @@ public struct KroneckerGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   private static let pitches = Mutex<[Row: Int]>([:])
 
   /// Bytes between rows in shared memory: the fewest for which the lanes of one access share the fewest
-  /// banks. A lane reads `access` bytes at multiples of `stride`.
+  /// banks.
+  ///
+  /// A lane reads `access` bytes at multiples of `stride`.
   static func rowPitch(stride: Int, access: Int, chunk: Int) -> Int {
     let row = Row(stride: stride, access: access, chunk: chunk)
     return pitches.withLock { pitches in

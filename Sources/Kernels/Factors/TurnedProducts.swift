@@ -64,7 +64,7 @@ public struct TurnedProducts: Sendable {
       ], grid: .init(ceilDivide(rows, turn.tileRows), turn.tiles), block: .init(256))[0]
   }
 
-  /// x [M, a·c·d] and packed weights → epilogue(y) [M, a·b·d]. Without a gradient.
+  /// x [M, a·c·d] and packed weights → epilogue(y) [M, a·b·d], without a gradient.
   public func launch(
     _ x: MLXArray, packed: MLXArray, _ epilogue: FactorEpilogue = .init()
   ) throws(KernelError) -> MLXArray {
