@@ -1,8 +1,8 @@
 import CMLX
 
-/// Y [rows, outputs] = X [rows, inputs] Wᵀ with a weight of which two of every four numbers along the inputs
-/// are zero, on an NVIDIA GPU's sparse tensor cores, by cuSPARSELt. 16-bit elements.
+/// Y [rows, outputs] = X [rows, inputs] Wᵀ with a 2:4 weight, on an NVIDIA GPU's sparse tensor cores.
 ///
+/// Of the weight two of every four numbers along the inputs are zero. By cuSPARSELt, for 16-bit elements.
 /// There is no gradient.
 public struct SparseProduct: Sendable, Hashable {
   /// The sizes: rows a multiple of 8, the others of 32.

@@ -26,11 +26,11 @@ extension LinearOperator {
 
 /// A plain product with a matrix that was formed once.
 struct PreparedMatrix: PreparedProduct {
-  /// [K, N].
-  let transposed: MLXArray
+  /// [N, K].
+  let weight: MLXArray
   let dtype: DType
 
-  var arrays: [MLXArray] { [transposed] }
+  var arrays: [MLXArray] { [weight] }
 
   var method: String { "a dense product" }
 
@@ -39,7 +39,7 @@ struct PreparedMatrix: PreparedProduct {
   ) -> MLXArray? {
     guard rows.dtype == dtype else { return nil }
     return FactorEpilogue(bias: bias?.asType(dtype), activation: activation)(
-      matmul(rows, transposed))
+      matmul(rows, weight.transposed()))
   }
 }
 

@@ -158,4 +158,32 @@ struct CompilationTests {
     }
     #expect(throws: KernelError.self) { try StrassenTileKernels.variants(rank: 16, dtype: .int32) }
   }
+
+  /// Warpgroups are Hopper's alone; turns compile everywhere.
+  @Test func warpgroupKernelsCompileForHopper() throws {
+    let h200 = GPU(
+      major: 9, minor: 0, multiprocessors: 132, clock: 1.98e9, busBandwidth: 4.92e12,
+      cache: 50 << 20)
+    let bias = FactorEpilogue(bias: MLXArray.zeros([1]), activation: .gelu)
+    let variants = [
+      (KroneckerShape(2, 16, 24, 3), DType.float16, true), (.init(3, 50, 37, 7), .bfloat16, true),
+      (.init(1, 48, 48, 16), .float32, true), (.init(1, 48, 48, 16), .float32, false),
+    ].flatMap { shape, dtype, allowsTF32 in
+      KroneckerGroupsKernels.variants(
+        shape, rows: 512, dtype: dtype, allowsTF32: allowsTF32, gpu: h200, epilogue: bias)
+    }
+    #expect(Set(variants).count == 8)
+    let compiler = try NVRTC.current.get()
+    for variant in variants {
+      let code = try compiler.compile(variant, architecture: "sm_90a")
+      #expect(code.starts(with: [0x7f, 0x45, 0x4c, 0x46]), "\(variant.name)")
+    }
+    let turns = TurnedProducts.variants(
+      KroneckerShape(2, 16, 24, 3), dtype: .float32, epilogue: bias, gradients: true)
+    #expect(Set(turns).count == 5)
+    for (variant, architecture) in zip(turns, ["sm_80", "sm_90a", "sm_100a", "sm_80", "sm_90a"]) {
+      let code = try compiler.compile(variant, architecture: architecture)
+      #expect(code.starts(with: [0x7f, 0x45, 0x4c, 0x46]), "\(variant.name)")
+    }
+  }
 }

@@ -96,4 +96,97 @@ import Testing
       FactorModel(h200).kernel(.init(1, 64, 64, 16), rows: 4096, elementSize: 4) == nil,
       "the kernels are for 16 bits")
   }
+
+  @Test func warpgroupsDivideFactorsAsInThePythonLauncher() {
+    let expected: [(KroneckerShape, Int, Int, Bool, String, [Int], Double)] = [
+      (
+        .init(1, 48, 48, 8), 25088, 2, false, "l8/8 j48/24 rows 64 k16 x8 stay",
+        [200_848, 320, 132], 1.53e-5
+      ),
+      (
+        .init(1, 64, 64, 96), 25088, 2, false, "l16/16 j32/16 rows 64 k16 x4 stay",
+        [200_784, 528, 11], 3.06e-4
+      ),
+      (
+        .init(1, 48, 48, 32), 25088, 4, false, "l8/8 j48/24 rows 64 k8 x8 stay",
+        [213_136, 272, 33], 1.2e-4
+      ),
+      (
+        .init(3, 50, 37, 7), 333, 4, true, "l4/4 j16/8 rows 64 k8 x8 stay exact",
+        [118_928, 192, 5], 4.7e-6
+      ),
+      (
+        .init(2, 256, 1024, 16), 25088, 2, false, "l8/8 j64/32 rows 64 k16 x6",
+        [221_296, 320, 33], 4.57e-3
+      ),
+    ]
+    for (shape, rows, size, isExact, text, numbers, seconds) in expected {
+      let plan = KroneckerGroupsPlan.best(
+        shape, rows: rows, elementSize: size, isExact: isExact, gpu: h200)
+      #expect(plan?.description == text)
+      let found = plan.map {
+        [$0.sharedBytes, $0.pitch, $0.splits(rows: rows, multiprocessors: 132)]
+      }
+      #expect(found == numbers)
+      let share = (plan?.seconds(rows: rows, gpu: h200) ?? 0) / seconds
+      #expect((0.98...1.02).contains(share), "\(shape): \(share)")
+    }
+    #expect(KroneckerGroupsPlan.best(.init(1, 0, 4, 4), rows: 4, elementSize: 2, gpu: h200) == nil)
+    let a100 = GPU(
+      major: 8, minor: 0, multiprocessors: 108, clock: 1.4e9, busBandwidth: 2e12, cache: 40 << 20)
+    #expect(
+      KroneckerGroupsPlan.best(.init(1, 48, 48, 8), rows: 64, elementSize: 2, gpu: a100) == nil)
+  }
+
+  /// All that a kernel asserts of its plan, over every candidate of patterns that divide by nothing.
+  @Test func everyCandidateFitsTheKernelAndCoversTheFactor() {
+    for shape in [KroneckerShape(3, 50, 37, 7), .init(1, 33, 65, 40), .init(2, 128, 512, 4)] {
+      for (size, isExact) in [(2, false), (4, false), (4, true)] {
+        var count = 0
+        KroneckerGroupsPlan.forEachCandidate(shape, size: size, isExact: isExact) { plan in
+          count += 1
+          #expect(plan.sharedBytes <= PairPlan.sharedLimit && plan.pitch % 16 == 0)
+          #expect(plan.slice / plan.width * plan.columnUnits * plan.rowUnits == 2)
+          #expect(plan.slice % plan.width == 0 && plan.width * plan.tiles <= 32 && plan.tiles <= 16)
+          #expect(plan.slices * plan.slice >= shape.d && plan.parts * plan.part >= shape.b)
+          #expect(
+            plan.chunks * plan.chunk >= shape.c && plan.pitch >= plan.chunk * plan.slice * size)
+        }
+        #expect(count > 0, "\(shape) \(size)")
+      }
+    }
+  }
+
+  @Test func turnsTakeWholeRunsOfTheirMatrices() {
+    let expected: [(Turn, [Int])] = [
+      (Turn(groups: 1, p: 64, q: 96, size: 2), [64, 64, 1, 2]),
+      (Turn(groups: 3, p: 48, q: 4, size: 2), [48, 4, 21, 3]),
+      (Turn(groups: 2, p: 37, q: 5, size: 4), [40, 5, 10, 2]),
+      (Turn(groups: 1, p: 512, q: 3, size: 2), [512, 3, 2, 1]),
+    ]
+    for (turn, numbers) in expected {
+      #expect([turn.tileP, turn.tileQ, turn.tileRows, turn.tiles] == numbers)
+    }
+  }
+
+  /// The models rank by bytes: fewer rows never take longer, and preparing never makes a product slower.
+  @Test func modelsGrowWithTheRows() {
+    let model = FactorModel(h200)
+    for shape in [KroneckerShape(1, 64, 64, 16), .init(4, 128, 128, 4), .init(1, 192, 192, 32)] {
+      let times = [4096, 25088].map { rows in
+        [
+          model.turned(shape, rows: rows, elementSize: 2),
+          model.turnedGradients(shape, rows: rows, elementSize: 2),
+          model.weightGradient(shape, rows: rows, elementSize: 2),
+          model.warpgroups(shape, rows: rows, elementSize: 2) ?? .infinity,
+        ]
+      }
+      #expect(zip(times[0], times[1]).allSatisfy { $0 < $1 && $1 < 1 })
+      #expect(times[1][1] > times[1][0], "both gradients cost more than the product")
+    }
+    #expect(model.warpgroups(.init(1, 64, 64, 16), rows: 64, elementSize: 4) != nil)
+    #expect(
+      model.sparse(rows: 8192, inputs: 8192, outputs: 8192)
+        < model.dense(rows: 8192, inputs: 8192, outputs: 8192, elementSize: 2))
+  }
 }

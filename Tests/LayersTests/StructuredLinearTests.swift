@@ -1,3 +1,4 @@
+import Kernels
 import MLX
 import MLXNN
 import Operators
@@ -166,5 +167,22 @@ import Testing
     try layer.unfreeze(keys: ["stl"])
     #expect(layer.trainableParameters().count == 3)
     #expect(throws: ModuleError.self) { try layer.freeze(keys: ["encoder"]) }
+  }
+
+  /// A prepared layer gives the same product, until its parameters are others.
+  @Test(arguments: Specimen.zoo)
+  func preparedLayersGiveTheSameProduct(_ specimen: Specimen) throws {
+    let layer = try specimen.layer()
+    let x = specimen.input()
+    let expected = layer(x)
+    let way = try layer.prepare(rows: 10, dtype: .float32)
+    if Device.default == .cpu { #expect((way != nil) == (layer.structure is TwoFour)) }
+    let tolerance = Tolerance.relative(Device.default == .gpu ? 1e-2 : 1e-5)
+    try expectClose(layer(x), expected, tolerance)
+    try expectClose(layer(x, activation: .silu), KernelActivation.silu(expected), tolerance)
+    let doubled = layer.parametersByName.mapValues { $0.dtype == .uint8 ? $0 : $0 * 2 }
+    let other = try StructuredLinear(layer.structure, parameters: doubled, bias: layer.bias)
+    layer.values = Dictionary(uniqueKeysWithValues: doubled.map { ($0.key, $0.value) })
+    try expectClose(layer(x), other(x), tolerance)
   }
 }

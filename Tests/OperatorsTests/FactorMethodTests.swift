@@ -27,7 +27,8 @@ import Testing
     try expectClose(
       pattern.einsumProduct(x.transposed(), w, layout: .last), expected.transposed(), tolerance)
     #expect(choice.predictions[choice.method] == choice.predictions.values.min())
-    #expect(Set(choice.predictions.keys).union(choice.obstacles.keys).count == 4)
+    #expect(
+      Set(choice.predictions.keys).union(choice.obstacles.keys) == Set(FactorMethod.allCases))
   }
 
   /// Many rows are permuted in parts, for MLX's sake: the same product.
@@ -74,5 +75,55 @@ import Testing
       residual: MLXArray([0.25, 0.5]).reshaped(1, 2))
     let silu = 2.5 / (1 + 0.0820849986)
     expectClose(try epilogue(y).asArray(Double.self), [0.25, silu * 3 + 0.5], .relative(1e-5))
+  }
+
+  /// A step's product may have another method's gradients: they are the same.
+  @Test func gradientsByAnotherMethodAreTheSame() throws {
+    let pair = BlockPair(inputs: 12, outputs: 15, m0: 3, m1: 4, n0: 5, n1: 3, rank: 2)
+    let keys = MLXRandom.split(key: MLXRandom.key(3), into: 6)
+    let steps: [(FactorStep, [[Int]])] = [
+      (.pair(pair), [[4, 3, 10], [5, 8, 3]]), (.factor(pattern), [[2, 3, 5, 4]]),
+    ]
+    for (step, shapes) in steps {
+      let rows = MLXRandom.normal([6, step.inputs], key: keys[0])
+      let weights = zip(shapes, keys[1...]).map { MLXRandom.normal($0, key: $1) }
+      let extras = [
+        MLXRandom.normal([step.outputs], key: keys[3]),
+        MLXRandom.normal([6, step.outputs], key: keys[4]),
+      ]
+      let cotangent = MLXRandom.normal([6, step.outputs], key: keys[5])
+      func results(_ method: FactorMethod, _ other: FactorMethod) throws -> [MLXArray] {
+        let (values, gradients) = try vjp(
+          { inputs in
+            [
+              step.product(
+                method, gradientsBy: other, inputs[0], Array(inputs[1...weights.count]),
+                FactorEpilogue(
+                  bias: inputs[weights.count + 1], activation: .silu,
+                  residual: inputs[weights.count + 2]))
+            ]
+          }, primals: [rows] + weights + extras, cotangents: [cotangent])
+        return values + gradients
+      }
+      let expected = try results(.composed, .composed)
+      for (method, other) in [(FactorMethod.composed, FactorMethod.matrix), (.matrix, .composed)] {
+        for (ours, theirs) in zip(try results(method, other), expected) {
+          try expectClose(ours, theirs, .relative(2e-5))
+        }
+      }
+    }
+  }
+
+  /// What a method makes of the weights once gives its product.
+  @Test func preparedWeightsGiveTheProduct() throws {
+    let expected = pattern.product(x, w, by: .composed)
+    for method in [FactorMethod.composed, .matrix] {
+      let prepared = pattern.prepare(w, by: method, rows: 7)
+      try expectClose(pattern.product(x, prepared: prepared, by: method), expected, .relative(1e-5))
+    }
+    if Device.default == .cpu {
+      let missing = pattern.prepare(w, by: .warpgroups, rows: 7)
+      #expect(pattern.product(x, prepared: missing, by: .warpgroups).failure != nil)
+    }
   }
 }

@@ -26,7 +26,7 @@ for run in runs:
                 seconds = sorted(path["timing"]["seconds"])
                 point("composed: permute, multiply, permute", 1e3 * seconds[len(seconds) // 2])
 
-order = ["taken: kernel", "taken: strided", "taken: composed", "taken: matrix", "composed: permute, multiply, permute"]
+order = ["taken: warpgroups", "taken: kernel", "taken: turned", "taken: strided", "taken: composed", "taken: matrix", "composed: permute, multiply, permute"]
 gpu = runs[0]["machine"]["gpu"]
 specification = {
     "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
@@ -41,7 +41,7 @@ specification = {
                  "x": {"field": "block", "type": "quantitative", "scale": {"type": "log", "domain": [2000, 2000000], "nice": False}, "title": "b · c"},
                  "y": {"field": "time over limit", "type": "quantitative", "scale": {"type": "log", "domain": [1, 50], "nice": False, "clamp": True}},
                  "color": {"field": "path", "type": "nominal", "sort": order, "title": None,
-                           "scale": {"domain": order, "range": ["#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#c7c7c7"]}},
+                           "scale": {"domain": order, "range": ["#ff7f0e", "#d62728", "#8c564b", "#1f77b4", "#2ca02c", "#9467bd", "#c7c7c7"]}},
              }},
             {"mark": {"type": "rule", "strokeDash": [4, 3], "color": "#555"}, "encoding": {"y": {"datum": 1.8}}},
         ],

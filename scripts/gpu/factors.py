@@ -575,14 +575,14 @@ class GroupsPlan:
         size = self.size
         segment = size * (self.slice if self.slice < d else c * d)
         run = size * (2 * self.tiles * self.width if d == self.width else self.width)
-        partial = 1 if run % 32 == 0 else 2 if run >= 16 else 32 / run
+        partial = 1 if run % 32 == 0 else 3.5 if run >= 16 else 48 / run
         x, y = rows * a * c * d * size, rows * a * b * d * size
         row_tiles, combos = ceil_div(rows, self.tile_rows), self.parts * self.slices * a
         z = self.splits(rows)
         weights = combos * self.block_bytes * (z if self.stationary else row_tiles)
         unit_steps = 2 * row_tiles * combos * self.chunks * self.chunk_steps * self.width
         products = 3 if self.exact else 1
-        memory = (x + y) / 4.25e12
+        memory = (x + y * (1.5 if partial > 1 else 1)) / 4.25e12
         l2 = (x * self.parts * max(1, 32 / segment) + weights + y * partial * 1.5) / 6.25e12
         shared = (unit_steps * 32 * (64 + self.columns * products) + x * self.parts + weights) / (SMS * 128 * 1.7e9)
         matrix = unit_steps * products * max(self.columns / 2, 16) / (SMS * 1.7e9)

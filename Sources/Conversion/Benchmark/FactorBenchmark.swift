@@ -9,8 +9,9 @@ import Reports
 public struct FactorBenchmark: Codable, Sendable {
   /// One way to compute a factor.
   public struct Path: Codable, Sendable {
-    /// A ``/Operators/FactorMethod``, `einsum`, or `dense`, whose matrix is there. On a GPU and batch first the
-    /// methods' weights are there too, as they read them.
+    /// A ``/Operators/FactorMethod``, `einsum`, or `dense`, whose matrix is there.
+    ///
+    /// On a GPU and batch first the methods' weights are there too, as they read them.
     public var name: String
     /// What was measured.
     public var timing: Timing

@@ -20,6 +20,12 @@ public struct FactorModel: Sendable {
 
   /// Seconds to begin a kernel of MLX's graph.
   static let launch = 3e-6
+  /// Seconds to begin a batch of strided products: one kernel for its room, and a captured graph.
+  static let stridedLaunch = 15e-6
+  /// Seconds to begin a dense product.
+  static let denseLaunch = 8e-6
+  /// What a dense product takes of the time that the sustained rate of matrix instructions gives.
+  static let denseShare = 0.82
   /// Seconds to begin the operations that form a factor's matrix.
   static let forming = 50e-6
   /// How much longer than a copy's a batch of skinny products takes for its bytes.
@@ -49,7 +55,7 @@ public struct FactorModel: Sendable {
 
   /// Seconds of one batch of products.
   private func product(_ numbers: Double, _ multiplyAdds: Double, _ elementSize: Int) -> Double {
-    FactorModel.launch
+    FactorModel.stridedLaunch
       + max(
         FactorModel.productBytes * numbers * Double(elementSize) / gpu.copyRate,
         arithmetic(multiplyAdds, elementSize))
@@ -114,7 +120,7 @@ public struct FactorModel: Sendable {
     return product + cost * Double(elementSize) / gpu.copyRate
   }
 
-  /// Seconds of a factor by turned rows: x and y are copied before and after the products, a fifth slower
+  /// Seconds of a factor by turned rows: x and y are copied before and after the products, a third slower
   /// than by a plain copy.
   public func turned(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
     strided(s, rows: rows, elementSize: elementSize)
@@ -123,23 +129,33 @@ public struct FactorModel: Sendable {
   }
 
   private func turn(_ numbers: Double, _ elementSize: Int) -> Double {
-    2.4 * numbers * Double(elementSize) / gpu.copyRate + FactorModel.launch
+    2.7 * numbers * Double(elementSize) / gpu.copyRate + FactorModel.launch
   }
 
   /// Seconds of a factor by its kernel of warp-wide instructions, `nil` where it has none.
   public func kernel(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double? {
     guard elementSize == 2 else { return nil }
     return KroneckerPlan.best(s, rows: FactorKernels.bucket(rows), gpu: gpu).map {
-      $0.seconds(rows: rows, gpu: gpu) + FactorModel.launch
+      1.06 * $0.seconds(rows: rows, gpu: gpu) + FactorModel.denseLaunch
     }
   }
 
   /// Seconds of a factor by its kernel of warpgroups, `nil` where it has none.
+  ///
+  /// What its plan expects, corrected by 86 measured patterns (benchmarks/factors-swift-h200.json): whole rows
+  /// of 16 bits are faster, and weights read again for narrow slices, which L2 gives to many blocks at once;
+  /// for wide ones they are slower.
   public func warpgroups(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double? {
     KroneckerGroupsPlan.best(
       s, rows: FactorKernels.bucket(rows), elementSize: elementSize,
       isExact: elementSize == 4 && !allowsTF32, gpu: gpu
-    ).map { $0.seconds(rows: rows, gpu: gpu) + FactorModel.launch }
+    ).map { plan in
+      let share =
+        plan.isStationary
+        ? (plan.slice == s.d && elementSize == 2 ? 0.85 : 1)
+        : (plan.slice * elementSize >= 32 ? 1.12 : 0.75)
+      return share * plan.seconds(rows: rows, gpu: gpu) + FactorModel.launch
+    }
   }
 
   /// Seconds to bring a factor's weights into the order of a kernel or of blocks.
@@ -195,13 +211,15 @@ public struct FactorModel: Sendable {
       + max(1.2 * 2 * (m * k + m * n + 0.6 * k * n) / gpu.copyRate, arithmetic(m * n * k, 2) / 1.5)
   }
 
-  /// Seconds of the dense product [rows, inputs] × [inputs, outputs].
+  /// Seconds of the dense product [rows, inputs] × [inputs, outputs]: the slower of its bytes and its
+  /// arithmetic, and half of the other.
   public func dense(rows: Int, inputs: Int, outputs: Int, elementSize: Int) -> Double {
     let (m, k, n) = (Double(rows), Double(inputs), Double(outputs))
-    return FactorModel.launch
-      + max(
-        1.1 * (m * k + m * n + k * n) * Double(elementSize) / gpu.copyRate,
-        arithmetic(m * n * k, elementSize))
+    let bytes = 1.1 * (m * k + m * n + k * n) * Double(elementSize) / gpu.copyRate
+    let isExact = elementSize == 4 && !allowsTF32
+    let operations =
+      (isExact ? 1 : FactorModel.denseShare) * arithmetic(m * n * k, elementSize)
+    return FactorModel.denseLaunch + max(bytes, operations) + 0.5 * min(bytes, operations)
   }
 }
 

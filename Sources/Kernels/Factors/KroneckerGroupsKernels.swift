@@ -1,7 +1,8 @@
 import MLX
 
-/// One Kronecker-sparse factor, batch first, in one kernel of Hopper's warpgroups: rows are read as they
-/// lie, weights by the matrix units from shared memory. bfloat16, float16, float32 through TF32 or exactly.
+/// One Kronecker-sparse factor, batch first, in one kernel of Hopper's warpgroups.
+///
+/// Rows are read as they lie, weights by the matrix units from shared memory. bfloat16, float16, float32 through TF32 or exactly.
 public struct KroneckerGroupsKernels: Sendable {
   /// The pattern.
   public let shape: KroneckerShape
@@ -21,7 +22,10 @@ public struct KroneckerGroupsKernels: Sendable {
     let isExact = dtype == .float32 && !allowsTF32
     for shape in [shape, shape.transposed] {
       guard plan(shape, rows: 4096, size: dtype.size, isExact: isExact, gpu: gpu) != nil else {
-        throw KernelError("no division of \(shape) among warpgroups fits the shared memory")
+        throw KernelError(
+          isExact && shape.c > KroneckerGroupsPlan.longestExactSum
+            ? "matrix units do not add \(shape.c) numbers as exactly as float32"
+            : "no division of \(shape) among warpgroups fits the shared memory")
       }
     }
     return KroneckerGroupsKernels(
@@ -51,7 +55,7 @@ public struct KroneckerGroupsKernels: Sendable {
     guard gradients else { return product(shape, epilogue) }
     return product(shape, epilogue) + product(shape, .init())
       + product(shape.transposed, .init())
-      + TurnedProducts.variants(shape, dtype: dtype)
+      + TurnedProducts.variants(shape, dtype: dtype, gradients: true)
   }
 
   private static func options(_ plan: KroneckerGroupsPlan) -> [String: Int] {
@@ -108,8 +112,9 @@ public struct KroneckerGroupsKernels: Sendable {
         block: .init(256))[0]
   }
 
-  /// x [M, a·c·d] and packed weights → epilogue(y) [M, a·b·d]; with `transposed` the product with the
-  /// transposed matrix, [M, a·b·d] → [M, a·c·d]. Without a gradient.
+  /// x [M, a·c·d] and packed weights → epilogue(y) [M, a·b·d], without a gradient.
+  ///
+  /// With `transposed` the product with the transposed matrix, [M, a·b·d] → [M, a·c·d].
   public func launch(
     _ x: MLXArray, packed: MLXArray, _ epilogue: FactorEpilogue = .init(), transposed: Bool = false
   ) throws(KernelError) -> MLXArray {

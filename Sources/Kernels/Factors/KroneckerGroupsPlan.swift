@@ -131,15 +131,20 @@ public struct KroneckerGroupsPlan: Hashable, Sendable, CustomStringConvertible {
 
   private static let known = Mutex<[Question: KroneckerGroupsPlan?]>([:])
 
+  /// The longest sum that is as exact as plain float32's: matrix units cut what they add, so a sum of 512
+  /// numbers is off five times as far.
+  static let longestExactSum = 192
+
   /// The plan expected to be fastest for elements of so many bytes, `nil` where there is none: on another
-  /// GPU than Hopper.
+  /// GPU than Hopper, or for long sums that are to be exact.
   ///
   /// Searched once for each pattern and number of rows.
   public static func best(
     _ shape: KroneckerShape, rows: Int, elementSize: Int, isExact: Bool = false, gpu: GPU
   ) -> KroneckerGroupsPlan? {
     guard gpu.major == 9, [shape.a, shape.b, shape.c, shape.d].allSatisfy({ $0 > 0 }),
-      shape.a <= 65_535, shape.b <= 1 << 13, shape.c <= 1 << 13
+      shape.a <= 65_535, shape.b <= 1 << 13, shape.c <= 1 << 13,
+      !isExact || shape.c <= longestExactSum
     else { return nil }
     let question = Question(
       shape: shape, size: elementSize, isExact: isExact, rows: rows, gpu: gpu)
@@ -196,7 +201,9 @@ public struct KroneckerGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   private static let pitches = Mutex<[Row: Int]>([:])
 
   /// Bytes between rows in shared memory: the fewest for which the lanes of one access share the fewest
-  /// banks. A lane reads `access` bytes at multiples of `stride`.
+  /// banks.
+  ///
+  /// A lane reads `access` bytes at multiples of `stride`.
   static func rowPitch(stride: Int, access: Int, chunk: Int) -> Int {
     let row = Row(stride: stride, access: access, chunk: chunk)
     return pitches.withLock { pitches in

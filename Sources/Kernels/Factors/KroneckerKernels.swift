@@ -46,7 +46,7 @@ public struct KroneckerKernels: Sendable {
     guard gradients else { return product(shape, [activation]) }
     return product(shape, [activation, .none]) + product(shape.transposed, [.none])
       + FactorKernels.gradientVariants(element: element)
-      + (shape.d > 1 ? TurnedProducts.variants(shape, dtype: dtype) : [])
+      + (shape.d > 1 ? TurnedProducts.variants(shape, dtype: dtype, gradients: true) : [])
   }
 
   private static func options(_ plan: KroneckerPlan) -> [String: Int] {
@@ -94,8 +94,9 @@ public struct KroneckerKernels: Sendable {
         block: .init(256))[0]
   }
 
-  /// x [M, a·c·d] and packed weights → epilogue(y) [M, a·b·d]; with `transposed` the product with the
-  /// transposed matrix, [M, a·b·d] → [M, a·c·d]. Without a gradient.
+  /// x [M, a·c·d] and packed weights → epilogue(y) [M, a·b·d], without a gradient.
+  ///
+  /// With `transposed` the product with the transposed matrix, [M, a·b·d] → [M, a·c·d].
   public func launch(
     _ x: MLXArray, packed: MLXArray, _ epilogue: FactorEpilogue = .init(), transposed: Bool = false
   ) throws(KernelError) -> MLXArray {

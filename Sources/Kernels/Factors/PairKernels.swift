@@ -136,7 +136,7 @@ public struct PairKernels: Sendable {
     try pack(core0.asType(dtype), core1.asType(dtype), transposed: false)
   }
 
-  /// x [M, m1·m0] and packed cores → epilogue(y) [M, n0·n1]. Without a gradient.
+  /// x [M, m1·m0] and packed cores → epilogue(y) [M, n0·n1], without a gradient.
   public func launch(
     _ x: MLXArray, packed: MLXArray, _ epilogue: FactorEpilogue = .init()
   ) throws(KernelError) -> MLXArray {

@@ -25,20 +25,19 @@ public struct TurnedProducts: Sendable {
       products: try .named(dtype: dtype, allowsTF32: allowsTF32))
   }
 
-  /// The compilations of the product and of its gradients.
+  /// The compilations of the product, with `gradients` those of its gradients too.
   public static func variants(
-    _ shape: KroneckerShape, dtype: DType, epilogue: FactorEpilogue = .init()
+    _ shape: KroneckerShape, dtype: DType, epilogue: FactorEpilogue = .init(),
+    gradients: Bool = false
   ) -> [KernelVariant] {
     guard let element = dtype.kernelElement else { return [] }
     let (a, b, c, d) = (shape.a, shape.b, shape.c, shape.d)
-    return [
-      (Turn(groups: a, p: c, q: d, size: dtype.size), FactorEpilogue()),
-      (Turn(groups: a, p: d, q: b, size: dtype.size), epilogue),
-      (Turn(groups: a, p: d, q: b, size: dtype.size), FactorEpilogue()),
-      (Turn(groups: a, p: b, q: d, size: dtype.size), FactorEpilogue()),
-      (Turn(groups: a, p: d, q: c, size: dtype.size), FactorEpilogue()),
-    ].map { turn, epilogue in
-      FactorKernels.variant("Turn", "factor_turn", turn.options(epilogue), element: element)
+    let forward = [(p: c, q: d, epilogue: FactorEpilogue()), (d, b, epilogue)]
+    let back = [(p: d, q: b, epilogue: FactorEpilogue()), (b, d, .init()), (d, c, .init())]
+    return (forward + (gradients ? back : [])).map { p, q, epilogue in
+      FactorKernels.variant(
+        "Turn", "factor_turn",
+        Turn(groups: a, p: p, q: q, size: dtype.size).options(epilogue), element: element)
     }
   }
 
@@ -65,7 +64,7 @@ public struct TurnedProducts: Sendable {
       ], grid: .init(ceilDivide(rows, turn.tileRows), turn.tiles), block: .init(256))[0]
   }
 
-  /// x [M, a·c·d] and packed weights → epilogue(y) [M, a·b·d]. Without a gradient.
+  /// x [M, a·c·d] and packed weights → epilogue(y) [M, a·b·d], without a gradient.
   public func launch(
     _ x: MLXArray, packed: MLXArray, _ epilogue: FactorEpilogue = .init()
   ) throws(KernelError) -> MLXArray {

@@ -93,8 +93,7 @@ extension ChainOperator {
         < choices.reduce(0, { $0 + $1.seconds }),
       let matrix = dense(parameters)
     {
-      return PreparedMatrix(
-        transposed: contiguous(matrix.asType(dtype).transposed()), dtype: dtype)
+      return PreparedMatrix(weight: contiguous(matrix.asType(dtype)), dtype: dtype)
     }
     var rest = chainWeights(parameters)[...]
     let arrays = zip(steps, choices).map { step, choice in

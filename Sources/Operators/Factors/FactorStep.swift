@@ -54,6 +54,8 @@ enum FactorStep: Hashable, Sendable {
         _ = try TurnedProducts.named(pattern.shape, dtype: dtype, allowsTF32: allowsTF32)
       case (.factor(let pattern), .strided) where pattern.d > 1:
         return "batch first, the rows of a block are \(pattern.d) apart"
+      case (.factor(let pattern), .strided) where pattern.a == 1:
+        return "the factor is a dense matrix"
       case (_, .strided):
         _ = try StridedProducts.named(dtype: dtype, allowsTF32: allowsTF32)
       }
@@ -81,7 +83,8 @@ enum FactorStep: Hashable, Sendable {
         pattern.shape, rows: rows, dtype: dtype, allowsTF32: allowsTF32, gpu: gpu,
         epilogue: epilogue, gradients: gradients)
     case (.factor(let pattern), .turned):
-      TurnedProducts.variants(pattern.shape, dtype: dtype, epilogue: epilogue)
+      TurnedProducts.variants(
+        pattern.shape, dtype: dtype, epilogue: epilogue, gradients: gradients)
     default: []
     }
   }

@@ -69,7 +69,7 @@ public struct KernelCheck: Codable, Sendable {
     }
     items =
       try KernelCheck.cases.flatMap { try KernelCheck.run($0) }
-      + FactorCheck.items()
+      + FactorCheck.items() + TwoFourCheck.items()
   }
 
   /// All policies, types and activations, one row to many, sizes that no unit divides.
@@ -204,9 +204,10 @@ public struct KernelCheck: Codable, Sendable {
       "\($0.name), \($0.what): error \($0.worst) of what is allowed"
     }
     let worst = items.map(\.worst).max() ?? 0
+    let cases = KernelCheck.cases.count + FactorCheck.cases.count + TwoFourCheck.cases.count
     return
       (failures + [
-        "\(items.count) results of \(KernelCheck.cases.count + FactorCheck.cases.count) cases, "
+        "\(items.count) results of \(cases) cases, "
           + "\(failures.count) failures, "
           + "largest error \(String(format: "%.2f", worst)) of what is allowed"
       ]).joined(separator: "\n")

@@ -1,6 +1,7 @@
 import Foundation
 import Kernels
 import MLX
+import OrderedCollections
 
 extension TwoFour {
   /// Sparse tensor cores where there are such and the weight is kept compressed (`keepsDense`: a
@@ -46,7 +47,7 @@ extension TwoFour {
     guard Device.default == .gpu, SparseProducts.obstacle(rows: rows) == nil,
       let products = try? SparseProducts.named(outputs: outputs, inputs: inputs, dtype: dtype)
     else {
-      return PreparedMatrix(transposed: contiguous(weight.transposed()), dtype: dtype)
+      return PreparedMatrix(weight: contiguous(weight), dtype: dtype)
     }
     return PreparedSparse(
       products: products, compressed: try products.compress(weight, rows: rows))
@@ -70,5 +71,58 @@ struct PreparedSparse: PreparedProduct {
     }
     return FactorEpilogue(bias: bias?.asType(rows.dtype), activation: activation)(
       products(rows, compressed: compressed))
+  }
+}
+
+/// Products on sparse tensor cores against the composed operations, by the rule of ``KernelCheck``, with other
+/// numbers of rows than the weight was compressed for, too.
+enum TwoFourCheck {
+  static let cases: [(rows: Int, inputs: Int, outputs: Int, dtype: DType)] = [
+    (1000, 256, 512, .bfloat16), (64, 1024, 96, .float16),
+  ]
+
+  /// Nothing where cuSPARSELt is missing: then the reference is what runs.
+  static func items() throws -> [KernelCheck.Item] {
+    try cases.flatMap { item -> [KernelCheck.Item] in
+      let structure = TwoFour(inputs: item.inputs, outputs: item.outputs)
+      guard
+        (try? SparseProducts.named(
+          outputs: item.outputs, inputs: item.inputs, dtype: item.dtype)) != nil
+      else { return [] }
+      let parameters = structure.initialize(key: MLXRandom.key(5)).mapValues {
+        $0.dtype.isFloatingPoint ? $0.asType(item.dtype) : $0
+      }
+      let prepared = try structure.prepared(parameters, rows: item.rows, dtype: item.dtype)
+      return try [item.rows, 8, item.rows + 24].map { rows in
+        let x = MLXRandom.normal([rows, item.inputs], key: MLXRandom.key(6)).asType(item.dtype)
+        let bias = MLXRandom.normal([item.outputs], key: MLXRandom.key(7)).asType(item.dtype)
+        try eval(x, bias)
+        func product() throws -> MLXArray {
+          let y = prepared?(x, bias: bias, activation: .gelu)
+          let result = y ?? MLXArray(failure: MLXError("[2:4] expected a product, got none."))
+          try eval(result)
+          return result
+        }
+        let (ours, again) = (try product(), try product())
+        let plain = structure.referenceProduct(x, parameters, bias: bias, activation: .gelu)
+        try eval(plain)
+        return try Device.withDefaultDevice(.cpu) {
+          let exact = structure.referenceProduct(
+            x.asType(.float64),
+            parameters.mapValues { $0.dtype.isFloatingPoint ? $0.asType(.float64) : $0 },
+            bias: bias.asType(.float64), activation: .gelu)
+          func error(_ array: MLXArray) throws -> Double {
+            Double(try abs(array.asType(.float64) - exact).max().item(Float.self))
+          }
+          let largest = Double(try abs(exact).max().item(Float.self))
+          let worst =
+            try error(ours) / (2 * error(plain) + item.dtype.unitRoundoff * largest)
+          let same = try arrayEqual(ours, again).item(Bool.self)
+          return KernelCheck.Item(
+            name: "\(structure) sparse, \(rows) rows \(item.dtype.rawValue)", what: "product",
+            worst: worst, isPassed: worst <= 1 && same)
+        }
+      }
+    }
   }
 }
