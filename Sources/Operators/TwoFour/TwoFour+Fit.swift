@@ -60,13 +60,31 @@ extension TwoFour {
   /// The two places of each group where the saliency [N, K] is largest, with the weights there.
   private func compressed(_ weight: MLXArray, saliency: MLXArray) -> Parameters {
     let shape = [outputs, groups, 4]
-    let order = argSort(-saliency.reshaped(shape), axis: 2)
-    let places = sorted(order[0..., 0..., 0..<2], axis: 2)
+    let kept = ranks(saliency.reshaped(shape)).map { $0 .< 2 }
+    let place = (0..<4).map { MLXArray(Int32($0)) }
+    let first = which(kept[0], place[0], which(kept[1], place[1], place[2]))
+    let second = which(kept[3], place[3], which(kept[2], place[2], place[1]))
+    let places = stacked([first, second], axis: 2)
     return [
       "values": takeAlong(weight.reshaped(shape), places, axis: 2)
         .reshaped([outputs, 2 * groups]),
       "indices": places.asType(.uint8).reshaped([outputs, 2 * groups]),
     ]
+  }
+
+  /// How many of the four along the last axis are larger than each, [...] `int32` for each place; of
+  /// equal ones the earlier counts as larger.
+  ///
+  /// By comparisons: MLX's sort, on a GPU, takes fewer rows than a layer has groups.
+  private func ranks(_ saliency: MLXArray) -> [MLXArray] {
+    let values = (0..<4).map { take(saliency, MLXArray(Int32($0)), axis: -1) }
+    return (0..<4).map { place in
+      (0..<4).filter { $0 != place }.map { other in
+        let isLarger =
+          other < place ? values[other] .>= values[place] : values[other] .> values[place]
+        return isLarger.asType(.int32)
+      }.reduce(MLXArray(Int32(0)), +)
+    }
   }
 
   /// Columns from left to right: with U the upper Cholesky factor of H⁻¹, column j costs
@@ -113,12 +131,11 @@ extension TwoFour {
   ) -> (values: MLXArray, saliency: MLXArray, errors: MLXArray) {
     let scales = stacked((0..<4).map { factor[$0, $0] })
     let saliency = abs(columns) / scales
-    let ranks = argSort(argSort(-saliency, axis: 1), axis: 1)
-    let isCut = (ranks .>= 2).asType(.float32)
+    let isCut = ranks(saliency).map { ($0 .>= 2).asType(.float32) }
     var values = (0..<4).map { columns[0..., $0] }
     var errors: [MLXArray] = []
     for j in 0..<4 {
-      let error = values[j] * isCut[0..., j] / scales[j]
+      let error = values[j] * isCut[j] / scales[j]
       errors.append(error)
       for later in (j + 1)..<max(4, j + 1) {
         values[later] = values[later] - error * factor[j, later]
