@@ -7,8 +7,9 @@ import OrderedCollections
 /// instructions that this processor has.
 ///
 /// |kernel − exact| has to stay within twice the largest error of the composed product in float32,
-/// plus one rounding of the largest magnitude; exact is float64. NaN fails, and so does a thread
-/// count that changes a bit.
+/// plus one rounding of the largest magnitude; exact is float64. Products of planes in bfloat16, whose
+/// sums are of float32, have to stay within twice the portable level's error. NaN fails, and so does a
+/// thread count that changes a bit.
 public struct CPUCheck: Codable, Sendable {
   /// What was compared.
   public var items: [KernelCheck.Item]
@@ -103,7 +104,7 @@ public struct CPUCheck: Codable, Sendable {
     let ours = try kernels(1)
     let others = try [2, 3].map(kernels)
     let (plain, exact) = (try composed(.float32), try composed(.float64))
-    return try ours.indices.map { index in
+    let items = try ours.indices.map { index in
       func error(_ array: MLXArray) throws -> Double {
         let difference = array.asType(.float64).reshaped(exact[index].shape) - exact[index]
         return Double(try abs(difference).max().item(Float.self))
@@ -120,10 +121,45 @@ public struct CPUCheck: Codable, Sendable {
         what: index == 0 ? "product" : "gradient \(index)", worst: worst,
         isPassed: worst <= 1 && same)
     }
+    guard let tile = structure as? StrassenTile else { return items }
+    let short = try [(level, 1), (level, 3), (.portable, 1)].map { level, threads in
+      try tile.inBFloat16(
+        x.reshaped(-1, inputs), shape, parameters, bias: bias, activation: item.activation,
+        level: level, threads: threads)
+    }
+    let errors = try short.map { product in
+      let difference = product.asType(.float64).reshaped(exact[0].shape) - exact[0]
+      return Double(try abs(difference).max().item(Float.self))
+    }
+    let worst = errors[0] / (2 * errors[2])
+    let same = try arrayEqual(short[0], short[1]).item(Bool.self)
+    return items + [
+      KernelCheck.Item(
+        name: "\(item.spec) \(shape + [inputs, outputs]) \(level)", what: "product in bfloat16",
+        worst: worst, isPassed: worst <= 1 && same)
+    ]
   }
 }
 
 extension StrassenTile {
+  /// The product at a level with planes and weights rounded to bfloat16.
+  fileprivate func inBFloat16(
+    _ x: MLXArray, _ shape: [Int], _ parameters: Parameters, bias: MLXArray?,
+    activation: KernelActivation, level: CPU.Level, threads: Int
+  ) throws -> MLXArray {
+    let arrangement = Arrangement(shape + [inputs], tile: tile, rows: rows)
+    guard
+      let kernel = StrassenTileCPU(
+        inputs: inputs, outputs: outputs, tile: tile, rank: rank, rows: arrangement.tileRows,
+        level: level, threads: threads),
+      let weight = parameters[Name.weight], let encoder = parameters[Name.encoder],
+      let decoder = parameters[Name.decoder]
+    else { throw KernelError("the CPU has no kernels for \(spec)") }
+    return kernel(
+      x, weight: weight, encoder: encoder, decoder: decoder, bias: bias, activation: activation,
+      isShort: true)
+  }
+
   /// The product, and the gradients of the rows and of the weight, at a level.
   fileprivate func onCPU(
     _ x: MLXArray, _ dy: MLXArray, _ shape: [Int], _ parameters: Parameters, bias: MLXArray?,
