@@ -141,8 +141,9 @@ extension ProductChoice {
   ) -> ProductChoice {
     var predictions: [ProductPath: Double] = [.reference: reference, .dense: dense]
     predictions[.kernels] = kernels
+    // The model errs by as much: a twentieth that may be gained is not worth leaving dense for.
     let path: ProductPath =
-      keepsDense && dense < min(kernels ?? .infinity, reference)
+      keepsDense && dense < 1.05 * min(kernels ?? .infinity, reference)
       ? .dense : ((kernels ?? .infinity) < reference ? .kernels : .reference)
     func milliseconds(_ seconds: Double) -> String { "\((seconds * 1e5).rounded() / 100) ms" }
     return ProductChoice(

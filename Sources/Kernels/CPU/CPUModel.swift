@@ -43,8 +43,9 @@ public struct CPUModel: Sendable {
 
   private func rate(of type: DType) -> Double { type == .float32 ? rate : CPUModel.shortRate }
 
-  /// Multiply-adds in the time that packing a weight takes, in OpenBLAS and in the kernels.
-  private static let packing = (dense: 28.0, kernels: 27.0)
+  /// Multiply-adds in the time that packing a weight takes, in OpenBLAS, there for many small products
+  /// one after the other, and in the kernels.
+  private static let packing = (dense: 28.0, composed: 45.0, kernels: 27.0)
   /// Multiply-adds in the time of a number's way into a panel or out of it: of planes, with what encoding
   /// and decoding store between; of a chain.
   private static let moves = (planes: 40.0, chain: 15.0)
@@ -145,7 +146,7 @@ public struct CPUModel: Sendable {
     type: DType = .float32
   ) -> Double {
     let bandwidth = CPUModel.composedBandwidth
-    let packing = type == .float32 ? weights * CPUModel.packing.dense : 0
+    let packing = type == .float32 ? weights * CPUModel.packing.composed : 0
     let products = max(
       (multiplyAdds + packing) / rate(of: type),
       4 * weights / (CPUModel.singleRow * Double(threads)))
