@@ -22,9 +22,9 @@ enum TrainingKernelCheck {
   ///
   /// Throws where there is no GPU.
   static func items() throws -> [KernelCheck.Item] {
-    _ = try KernelLibrary.current.get()
     let types: [DType] = [.bfloat16, .float16, .float32]
-    TrainingKernels.prepare(types, columns: sizesOfNorms.map(\.columns))
+    // A function whose kernel is missing would compose its result, and pass.
+    try TrainingKernels.prepare(types, columns: sizesOfNorms.map(\.columns))
     return try types.flatMap { dtype in
       try cases(dtype).flatMap { try run($0, dtype) }
     }

@@ -33,8 +33,13 @@ public enum TrainingKernels {
   }
 
   /// Compiles all kernels for the types, and for norms of so many columns, on all processors.
-  public static func prepare(_ dtypes: [DType], columns: [Int]) {
-    library?.prepare(dtypes.flatMap { variants(dtype: $0, columns: columns) })
+  ///
+  /// Throws where there is no GPU, and what the compiler says of the first that it refuses.
+  public static func prepare(_ dtypes: [DType], columns: [Int]) throws(KernelError) {
+    let library = try KernelLibrary.current.get()
+    let all = dtypes.flatMap { variants(dtype: $0, columns: columns) }
+    library.prepare(all)
+    for variant in all { _ = try library.kernel(variant) }
   }
 
   /// Every compilation for an element type, with norms of so many columns.
