@@ -185,6 +185,37 @@ public struct FactorEpilogue {
   }
 }
 
+extension FactorEpilogue {
+  /// epilogue(y) of a factor's product y of x and w, with the gradients of x, w and ``arrays``.
+  ///
+  /// `launch` makes epilogue(y), and `gradients` those of x and w from x, w and the cotangent of y.
+  func product(
+    _ x: MLXArray, _ w: MLXArray, dtype: DType,
+    launch: @escaping (_ x: MLXArray, _ w: MLXArray, FactorEpilogue) throws -> MLXArray,
+    gradients:
+      @escaping (_ x: MLXArray, _ w: MLXArray, _ dy: MLXArray) throws -> (
+        x: MLXArray, w: MLXArray
+      )
+  ) -> MLXArray {
+    let function = CustomFunction(
+      forward: { inputs in
+        try launching {
+          [try launch(inputs[0], inputs[1], replacing(Array(inputs[2...]), dtype: dtype))]
+        }
+      },
+      backward: { primals, cotangents, _ in
+        try launching {
+          let (x, w, others) = (primals[0], primals[1], Array(primals[2...]))
+          let own = try replacing(others, dtype: dtype).gradients(
+            before: { try launch(x, w, .init()) }, cotangent: cotangents[0])
+          let (dx, dw) = try gradients(x, w, own.y)
+          return [dx, dw.asType(w.dtype)] + zip(own.others, others).map { $0.asType($1.dtype) }
+        }
+      })
+    return function([x, w] + arrays)[0]
+  }
+}
+
 /// The first of the kernels' outputs, or the failure as an array.
 func launching(_ body: () throws -> [MLXArray]) throws -> [MLXArray] {
   do { return try body() } catch let error as KernelError { throw MLXError(error.description) }

@@ -141,29 +141,14 @@ public struct KroneckerGroupsKernels: Sendable {
   public func product(
     _ x: MLXArray, _ w: MLXArray, _ epilogue: FactorEpilogue = .init()
   ) -> MLXArray {
-    let dtype = kernels.dtype
-    let function = CustomFunction(
-      forward: { inputs in
-        try launching {
-          [
-            try launch(
-              inputs[0], packed: try pack(inputs[1], rows: inputs[0].dim(0)),
-              epilogue.replacing(Array(inputs[2...]), dtype: dtype))
-          ]
-        }
+    epilogue.product(
+      x, w, dtype: kernels.dtype,
+      launch: { x, w, epilogue in
+        try launch(x, packed: try pack(w, rows: x.dim(0)), epilogue)
       },
-      backward: { primals, cotangents, _ in
-        try launching {
-          let (x, w, others) = (primals[0], primals[1], Array(primals[2...]))
-          let rows = x.dim(0)
-          let (dy, gradients) = try epilogue.replacing(others, dtype: dtype).gradients(
-            before: { try launch(x, packed: try pack(w, rows: rows)) }, cotangent: cotangents[0])
-          let dx = try launch(
-            dy, packed: try pack(w, rows: rows, transposed: true), transposed: true)
-          let dw = try turned.weightGradient(x, dy).asType(w.dtype)
-          return [dx, dw] + zip(gradients, others).map { $0.asType($1.dtype) }
-        }
+      gradients: { x, w, dy in
+        let packed = try pack(w, rows: x.dim(0), transposed: true)
+        return (try launch(dy, packed: packed, transposed: true), try turned.weightGradient(x, dy))
       })
-    return function([x, w] + epilogue.arrays)[0]
   }
 }

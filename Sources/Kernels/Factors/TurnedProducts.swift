@@ -88,30 +88,15 @@ public struct TurnedProducts: Sendable {
   public func product(
     _ x: MLXArray, _ w: MLXArray, _ epilogue: FactorEpilogue = .init()
   ) -> MLXArray {
-    let dtype = kernels.dtype
-    let function = CustomFunction(
-      forward: { inputs in
-        try launching {
-          [
-            try launch(
-              inputs[0], packed: pack(inputs[1]),
-              epilogue.replacing(Array(inputs[2...]), dtype: dtype))
-          ]
-        }
-      },
-      backward: { primals, cotangents, _ in
-        try launching {
-          let (x, w, others) = (primals[0], primals[1], Array(primals[2...]))
-          let (dy, gradients) = try epilogue.replacing(others, dtype: dtype).gradients(
-            before: { try launch(x, packed: pack(w)) }, cotangent: cotangents[0])
-          let turned = try turn(dy, p: shape.b, q: shape.d)
-          let dx = try turn(
-            products.blockInputs(turned, pack(w), blocks), p: shape.d, q: shape.c)
-          let dw = try weightGradient(x, turned: turned).asType(w.dtype)
-          return [dx, dw] + zip(gradients, others).map { $0.asType($1.dtype) }
-        }
+    epilogue.product(
+      x, w, dtype: kernels.dtype,
+      launch: { x, w, epilogue in try launch(x, packed: pack(w), epilogue) },
+      gradients: { x, w, dy in
+        let turned = try turn(dy, p: shape.b, q: shape.d)
+        let dx = try turn(
+          products.blockInputs(turned, pack(w), blocks), p: shape.d, q: shape.c)
+        return (dx, try weightGradient(x, turned: turned))
       })
-    return function([x, w] + epilogue.arrays)[0]
   }
 }
 

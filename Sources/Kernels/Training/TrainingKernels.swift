@@ -2,8 +2,8 @@ import MLX
 
 /// What training does to whole arrays beside its products, each in one pass over them on the GPU.
 ///
-/// MLX composes these of several passes, or sums columns on a few multiprocessors: together 36 ms of
-/// the 60 ms of a step of GPT-2 124M on an H200 (docs/log-gpu.md). A function returns `nil` where there
+/// MLX composes these of several passes, or sums columns on a few multiprocessors, which took most of
+/// a step of GPT-2 124M on an H200 (docs/log-gpu-training.md). A function returns `nil` where there
 /// is no kernel for the arrays or the device; the caller composes the result then, which is also what
 /// defines it.
 public enum TrainingKernels {

@@ -8,16 +8,8 @@ extension Recipe {
   ///
   /// Throws ``RecipeError`` with everything that is wrong with it.
   public init(contentsOf url: URL) throws {
-    let text: String
-    do {
-      text = try String(contentsOf: url, encoding: .utf8)
-    } catch {
-      throw RecipeError(problems: [
-        "[recipe] expected a readable YAML file, got \(url.path(percentEncoded: false))."
-      ])
-    }
-    try self.init(
-      text, folder: url.absoluteURL.standardizedFileURL.deletingLastPathComponent())
+    let (text, folder) = try YAMLDocument.text(of: url, operation: "recipe")
+    try self.init(text, folder: folder)
   }
 
   /// Reads the text of a recipe whose paths are relative to a folder.

@@ -1,8 +1,21 @@
+import Foundation
 import MLX
 import Yams
 
 /// A YAML text as the JSON document that it stands for.
 enum YAMLDocument {
+  /// The text of a file, and the folder that its paths are relative to.
+  ///
+  /// Throws a sentence where it cannot be read.
+  static func text(of url: URL, operation: String) throws -> (text: String, folder: URL) {
+    guard let text = try? String(contentsOf: url, encoding: .utf8) else {
+      throw RecipeError(problems: [
+        "[\(operation)] expected a readable YAML file, got \(url.path(percentEncoded: false))."
+      ])
+    }
+    return (text, url.absoluteURL.standardizedFileURL.deletingLastPathComponent())
+  }
+
   /// Reads a text.
   ///
   /// Plain scalars are numbers, truth values or null where they look like it (`1e-3` too, which YAML
