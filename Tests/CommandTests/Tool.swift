@@ -23,7 +23,7 @@ enum Tool {
   static let missing: Comment = "the Python package tokenizers is not installed"
 
   /// The program beside the one that runs the tests.
-  private static let program = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+  static let program = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
     .deletingLastPathComponent().appending(path: "tessera")
 
   /// Runs the command, under a launcher if one is given.

@@ -163,6 +163,39 @@ import Testing
     }
   }
 
+  /// Two folders stand for the disks of two hosts.
+  @Test(.enabled(if: Several.isInstalled, "mpirun is not installed"))
+  func hostsGoOnFromOnePlaceByOneRecipe() throws {
+    try withTemporaryFolder { folder in
+      let hosts = ["a", "b"].map { folder.appending(path: $0) }
+      func recipes(_ keys: [String], steps: Int) throws -> [String] {
+        try zip(hosts, keys).map { try writeRecipe($0, "run", $1, steps: steps) }
+      }
+      func train(_ recipes: [String], _ options: String...) throws -> Tool.Result {
+        try Tool.run(
+          ["train", recipes[0]] + options + [":", "-n", "1", Tool.program.path, "train"]
+            + [recipes[1]] + options, under: Several.arguments(1))
+      }
+      let different = try train(recipes(["", "average: 0.9"], steps: 4))
+      #expect(different.status != 0 && different.errors.contains("one recipe for all 2 processes"))
+      let done = try train(recipes(["", ""], steps: 4))
+      #expect(done.status == 0, "\(done.errors)")
+      // The first process writes.
+      #expect(try losses(hosts[0], "run").count == 4)
+      #expect(!FileManager.default.fileExists(atPath: hosts[1].file("run")))
+      let more = try recipes(["", ""], steps: 6)
+      let over = try train(more)
+      #expect(over.status != 0 && over.errors.contains("continue it with --resume"))
+      let apart = try train(more, "--resume")
+      #expect(apart.status != 0 && apart.errors.contains("got steps 4, 0;"), "\(apart.errors)")
+      try FileManager.default.copyItem(
+        at: hosts[0].appending(path: "run"), to: hosts[1].appending(path: "run"))
+      let together = try train(more, "--resume")
+      #expect(together.status == 0, "\(together.errors)")
+      #expect(try losses(hosts[0], "run").count == 6 && losses(hosts[1], "run").count == 4)
+    }
+  }
+
   @Test(.enabled(if: Several.isInstalled, "mpirun is not installed"))
   func aProcessThatDiesEndsTheJobWithAWholeCheckpoint() throws {
     try withTemporaryFolder { folder in

@@ -30,7 +30,8 @@ public struct ProcessGroup {
   /// Joins the processes that `mpirun` started together with this one.
   ///
   /// To be called before anything else touches the GPU, since it chooses this process's. Over NCCL
-  /// the processes meet at `NCCL_HOST_IP` and `NCCL_PORT`, by default on this host.
+  /// the processes meet at `NCCL_HOST_IP` and `NCCL_PORT`: where the first of them runs, and by
+  /// default on this host if all do.
   ///
   /// Throws where several were started and cannot reach each other.
   public static func join() throws -> ProcessGroup {
@@ -45,6 +46,7 @@ public struct ProcessGroup {
     setenv("CUDA_VISIBLE_DEVICES", device, 1)
     let usesGPU = Device.default == .gpu
     if usesGPU {
+      try checkMeetingPlace(environment, size: size)
       // The names under which MLX's NCCL back end looks for them.
       setenv("MLX_RANK", rank, 1)
       setenv("MLX_WORLD_SIZE", "\(size)", 1)
@@ -63,6 +65,16 @@ public struct ProcessGroup {
         "[processes] expected \(size) processes to meet over \(backend), got: \(error); see "
           + "`tessera doctor` for what is installed.")
     }
+  }
+
+  /// Throws where processes of several hosts would each look for the first on their own.
+  static func checkMeetingPlace(_ environment: [String: String], size: Int) throws {
+    let local = environment["OMPI_COMM_WORLD_LOCAL_SIZE"].flatMap { Int($0) } ?? size
+    guard local < size, environment["NCCL_HOST_IP"] == nil else { return }
+    throw TrainingError(
+      "[processes] expected NCCL_HOST_IP, the address of the host with the first process, since "
+        + "\(size - local) of \(size) processes are on other hosts, got none; add "
+        + "-x NCCL_HOST_IP=ADDRESS to mpirun's options.")
   }
 
   /// The mean of the array over all processes.
@@ -92,6 +104,14 @@ public struct ProcessGroup {
 
   /// A zero [1] that is there when an exchange is done.
   static func trace(of exchanged: MLXArray) -> MLXArray { exchanged.reshaped(-1)[0..<1] * 0 }
+
+  /// A list of numbers as each process has it, in the order of their numbers.
+  func gather(_ numbers: [Int32]) throws -> [[Int32]] {
+    let all = try gather(MLXArray(numbers)).asArray(Int32.self)
+    return stride(from: 0, to: all.count, by: numbers.count).map {
+      Array(all[$0..<$0 + numbers.count])
+    }
+  }
 
   /// Waits until all processes are here.
   func synchronize() throws {

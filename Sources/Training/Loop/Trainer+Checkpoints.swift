@@ -16,13 +16,19 @@ extension Trainer {
   func begin(resuming: Bool) throws {
     let path = recipe.output.path(percentEncoded: false)
     let last = checkpoints.steps.last
-    if let last, !resuming {
+    // Everybody has looked before anything changes.
+    let places = try agreedRecipe(last: last ?? 0)
+    if let last = places.max(), last > 0, !resuming {
       throw TrainingError(
         "[train] expected a new folder as `output`, got \(path) with a run of \(last) steps; "
           + "continue it with --resume, or name another.")
     }
-    // Everybody has looked before anything changes.
-    try group.synchronize()
+    guard Set(places).count == 1 else {
+      throw TrainingError(
+        "[resume] expected the same last checkpoint for all processes, got steps "
+          + "\(places.map(String.init).joined(separator: ", ")); put `output` where all hosts see "
+          + "it, or copy its checkpoints to each.")
+    }
     if group.rank == 0 {
       try FileSystem.makeFolder(recipe.output)
       try FileSystem.makeFolder(checkpoints.folder)
@@ -36,6 +42,20 @@ extension Trainer {
     try restore(step: last)
     (stepsDone, secondsBefore) = (state.step, state.seconds)
     try group.synchronize()
+  }
+
+  /// The last checkpoint that each process sees, whose hosts may have files of their own.
+  ///
+  /// Throws where they have not all read one recipe.
+  private func agreedRecipe(last: Int) throws -> [Int] {
+    let hash = Int32(truncatingIfNeeded: fnv1a(recipe.document.utf8))
+    let all = try group.gather([Int32(clamping: last), hash])
+    guard all.allSatisfy({ $0[1] == hash }) else {
+      throw TrainingError(
+        "[train] expected one recipe for all \(group.size) processes, got different ones; copy it "
+          + "to every host.")
+    }
+    return all.map { Int($0[0]) }
   }
 
   /// Throws where a checkpoint's recipe would have gone another way up to its step.
