@@ -9,15 +9,11 @@ struct EncodersFitLayers: ParsableCommand {
       "Make encoders for a model's layers on its real inputs, shared where layers read one.",
     discussion: """
       Layers that read the same input, such as query, key and value, get one encoder and decoder, \
-      unless --separately is given.
+      unless --separately is given. Those of language models are for layers with rows=batch.
       """)
 
-  @Argument(help: "A Hugging Face folder: config.json, model.safetensors, tokenizer.json.")
+  @Argument(help: "A Hugging Face folder; for texts with its tokenizer.json.")
   var model: String
-
-  @Option(
-    help: ArgumentHelp("Layers by path ('*' and '?'); may be given again.", valueName: "pattern"))
-  var layers: [String]
 
   @Option(help: "Products a pair of tiles.")
   var rank: Int
@@ -30,9 +26,6 @@ struct EncodersFitLayers: ParsableCommand {
   )
   var encoder: String?
 
-  @Option(help: "How often encoder, decoder and weight take turns.")
-  var alternations = 4
-
   @Option(help: "The share of white inputs in the norm. Default: from the number of tiles.")
   var shrinkage: Double?
 
@@ -41,18 +34,14 @@ struct EncodersFitLayers: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Write the parameters as <layer>.stl.{weight,encoder,decoder} and <layer>.bias.",
+      "Write the parameters as <layer>.stl.{weight,encoder,decoder}, and <layer>.bias where it has one.",
       valueName: "file.safetensors"))
   var output: String?
 
-  @OptionGroup var corpus: CorpusOptions
+  @OptionGroup var fit: LayerFitOptions
   @OptionGroup var printing: OutputOptions
 
   func validate() throws {
-    if layers.isEmpty { throw ValidationError("expected at least one --layers, got none.") }
-    guard alternations >= 0, alternations <= 1000 else {
-      throw ValidationError("expected --alternations of 0 to 1000, got \(alternations).")
-    }
     if let shrinkage, !(0...1).contains(shrinkage) {
       throw ValidationError("expected --shrinkage of 0 to 1, got \(shrinkage).")
     }
@@ -64,14 +53,14 @@ struct EncodersFitLayers: ParsableCommand {
       throw StrassenTileError.encoder(start, tile: tile, rank: rank)
     }
     try output.map(checkWritable)
-    let corpus = try corpus.corpus()
     try Interruption.watch()
     let line = ProgressLine()
     let made = try LayerEncoderReport.run(
-      folder: URL(filePath: model), layers: layers.map { LayerPattern($0) },
+      folder: URL(filePath: model), layers: fit.patterns,
       options: .init(
-        encoder: start, alternations: alternations, separately: separately, shrinkage: shrinkage),
-      corpus: corpus
+        encoder: start, alternations: fit.alternations, separately: separately,
+        shrinkage: shrinkage),
+      on: fit.examples.source()
     ) { progress in
       line.show(progress.stage, progress.completed, progress.total, progress.detail)
       try Interruption.check()

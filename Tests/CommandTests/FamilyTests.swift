@@ -161,6 +161,29 @@ import Testing
     }
   }
 
+  @Test(.enabled(if: Tool.hasTokenizers, Tool.missing), arguments: ["gpt2-odd", "llama-odd"])
+  func layersOfALanguageModelAreFitted(_ name: String) throws {
+    try withTemporaryFolder { folder in
+      let text = folder.file("text.txt")
+      try Data((SmallModel.sentences + SmallModel.sentences).joined(separator: " ").utf8)
+        .write(to: URL(filePath: text))
+      let common = [
+        path(name), "--layers", "*.0.*", "--calibrate", text, "--tokens", "16", "--batch", "4",
+        "--alternations", "1", "--json",
+      ]
+      let output = folder.file("encoders.safetensors")
+      let made = try Tool.run(
+        ["encoders", "fit-layers"] + common + ["--rank", "24", "--output", output])
+      #expect(made.status == 0 && made.sentences.isEmpty, "\(made.errors)")
+      #expect((try object(made)["examples"] as? [String: Any])?["unit"] as? String == "windows")
+      #expect(try !loadArrays(url: URL(filePath: output)).isEmpty)
+      let compared = try Tool.run(["bench", "fit"] + common + ["--rank", "24"])
+      #expect(compared.status == 0, "\(compared.errors)")
+      #expect(
+        try (object(compared)["rows"] as? [Any])?.count == (object(made)["rows"] as? [Any])?.count)
+    }
+  }
+
   /// Trained on, a converted language model still sees no later token.
   @Test(arguments: ["gpt2-odd", "llama-odd"])
   func aConvertedLanguageModelIsTrainedOn(_ name: String) throws {
@@ -216,6 +239,8 @@ import Testing
       }
       #expect(try refusal("gpt2-odd", "--to", "stl:rank=24").contains("rows=batch"))
       #expect(try refusal("vit-odd", "--to", "2:4").contains("tessera data images"))
+      let fit = try Tool.run(["bench", "fit", path("vit-odd"), "--layers", "*.0.*"])
+      #expect(fit.status == 1 && fit.errors.contains("tessera data images"))
       #expect(
         try refusal("vit-odd", "--to", "2:4", "--calibrate", folder.path)
           .contains("tessera data"))

@@ -146,7 +146,7 @@ import Testing
     ["bench", "product", "--inputs", "odd"], ["encoders", "list", "--shape", "8"],
     ["encoders", "groups", "--group", "2xa"], ["encoders", "fit-layers", "a", "--rank", "24"],
     ["encoders", "fit-layers", "a", "--rank", "24", "--layers", "*", "--shrinkage", "2"],
-    ["bench", "fit", "a", "--alternations", "-1"],
+    ["bench", "fit", "a"], ["bench", "fit", "a", "--layers", "*", "--alternations", "-1"],
     ["bench", "layer", "--shape", "8x8x8", "--to", "2:4", "--dtype", "i4"],
     ["bench", "layer", "--shape", "8x8x8", "--to", "2:4", "--device", "abacus"],
   ])

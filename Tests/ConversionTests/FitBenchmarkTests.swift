@@ -21,8 +21,8 @@ import Testing
       TokenBatches(Array(sequences.prefix(40))), TokenBatches(Array(sequences.suffix(20)))
     )
     let groups = try LayerInputs.collect(
-      of: model, layers: patterns.map { LayerPattern($0) }, tile: 4, calibration: fit,
-      heldOut: held
+      of: model, layers: patterns.map { LayerPattern($0) }, tile: 4, calibration: fit.examples,
+      heldOut: held.examples
     ) { _, _ in }
     return (groups, model, fit, held)
   }
@@ -44,27 +44,86 @@ import Testing
   }
 
   /// The second figure beside the first: the model is run again and its layers compared one by one.
-  @Test func heldOutErrorsAreThoseOfTheLayersOutputs() throws {
-    let (groups, model, _, held) = try collected(["encoder.layer.0.attention.self.*"])
-    let group = groups[0]
-    for spec in ["lowrank:rank=6", "stl:rank=24", "stl:rank=49", "dense"] {
-      for index in group.layers.indices {
-        let linear = group.layers[index].linear
-        let structure = try OperatorSpec(parsing: spec).makeOperator(inputs: 39, outputs: 39)
+  private func expectHeldOutErrors(
+    _ group: LayerInputs, of model: any StagedModel, on batches: [ExampleBatch]
+  ) throws {
+    let exact = ["dense", "stl:rank=49,rows=\(group.rows.rawValue)"]
+    for spec in ["lowrank:rank=6", "stl:rank=24,rows=\(group.rows.rawValue)"] + exact {
+      for (index, (path, linear)) in group.layers.enumerated() {
+        let structure = try OperatorSpec(parsing: spec).makeOperator(
+          inputs: linear.inputDimensions, outputs: linear.outputDimensions)
         let parameters = try structure.fit(FitTarget(weight: linear.weight))
         let claimed = try group.heldOutError(index, structure, parameters)
-        let layer = try StructuredLinear(
-          structure, parameters: parameters, bias: try group.bias(index, structure, parameters))
+        let bias = try group.bias(index, structure, parameters)
+        #expect((bias == nil) == (linear.bias == nil))
+        let layer = try StructuredLinear(structure, parameters: parameters, bias: bias)
         var (difference, size) = (0.0, 0.0)
-        try observing(model, layers: [group.layers[index].path]) { _, x, y in
+        try observing(model, layers: [path]) { _, x, y in
           difference += (try? sum(square(layer(x) - y)).item(Double.self)) ?? .nan
           size += (try? sum(square(y)).item(Double.self)) ?? .nan
         } during: {
-          for batch in held { try eval(model.hiddenStates(tokens: batch.array)) }
+          for batch in batches { try eval(model.run(batch.inputs())) }
         }
         let measured = (difference / size).squareRoot()
-        #expect(abs(claimed - measured) <= 1e-3 * measured + 1e-5, "\(spec)")
-        #expect((claimed < 1e-4) == ["dense", "stl:rank=49"].contains(spec), "\(spec) \(claimed)")
+        #expect(abs(claimed - measured) <= 1e-3 * measured + 1e-5, "\(path) \(spec)")
+        #expect((claimed < 1e-4) == exact.contains(spec), "\(path) \(spec) \(claimed)")
+      }
+    }
+  }
+
+  @Test func heldOutErrorsAreThoseOfTheLayersOutputs() throws {
+    let (groups, model, _, held) = try collected(["encoder.layer.0.attention.self.*"])
+    try expectHeldOutErrors(groups[0], of: model, on: held.examples)
+  }
+
+  @Test(arguments: SmallFamily.allCases)
+  func everyFamilyHasHeldOutErrors(_ family: SmallFamily) throws {
+    try withTemporaryFolder { folder in
+      let model = try family.load()
+      let data = try model.data(from: family.source(in: folder, counts: [40, 16]))
+      let held = try data.heldOut.batches()
+      let groups = try LayerInputs.collect(
+        of: model.model, layers: [LayerPattern(family.block)], tile: 4,
+        calibration: data.calibration.batches(), heldOut: held
+      ) { _, _ in }
+      #expect(groups.allSatisfy { ($0.rows == .batch) == family.isLanguageModel })
+      for group in groups { try expectHeldOutErrors(group, of: model.model, on: held) }
+    }
+  }
+
+  @Test(arguments: SmallFamily.allCases)
+  func everyFamilyIsFittedAndJudged(_ family: SmallFamily) throws {
+    try withTemporaryFolder { folder in
+      let source = try family.source(in: folder)
+      let layers = [LayerPattern(family.block)]
+      let benchmark = try FitBenchmark.run(
+        folder: family.folder, layers: layers, ranks: [24, 48], on: source, alternations: 1)
+      #expect(benchmark.examples.judged == 24 && benchmark.examples.fitted == 96)
+      #expect(benchmark.examples.unit == (family.isLanguageModel ? "windows" : "images"))
+      for row in benchmark.rows {
+        let tiles = [row.library, row.own, row.shared].compactMap(\.self)
+        #expect(tiles.allSatisfy { ($0.error < 1e-3) == (row.rank == 48) }, "\(row)")
+        #expect(
+          tiles.allSatisfy { $0.spec.contains("rows=batch") == family.isLanguageModel }, "\(row)")
+        #expect((0.01...1).contains(row.twoFour.error), "\(row)")
+      }
+      // Gate and up read one array, as query, key and value do.
+      if family == .llama {
+        let together = benchmark.rows.filter { $0.shared != nil }.map(\.layer)
+        #expect(together.contains { $0.hasSuffix("gate_proj") } && together.count == 10)
+      }
+
+      let (report, parameters) = try LayerEncoderReport.run(
+        folder: family.folder, layers: layers,
+        options: .init(encoder: .named("fitted-4-24"), alternations: 1), on: source)
+      #expect(report.rows.count * 2 == benchmark.rows.count)
+      #expect(report.table.contains("judged on 24 others"))
+      let modules = try family.load().model.namedModules()
+      for row in report.rows {
+        let linear = try #require(modules[row.layer] as? Linear)
+        #expect((parameters["\(row.layer).bias"] == nil) == (linear.bias == nil))
+        #expect(parameters["\(row.layer).stl.encoder"]?.shape == [24, 16])
+        #expect(row.error > 1e-3 && row.error < 1.2 && row.startError < 1.2, "\(row)")
       }
     }
   }
@@ -77,9 +136,9 @@ import Testing
       return try FitBenchmark.run(
         folder: SmallModel.folder,
         layers: [LayerPattern("encoder.layer.0.attention.self.*")], ranks: [8, 24, 48],
-        corpus: .text(file, calibration: 90, heldOut: 30), alternations: 1)
+        on: ExampleSource(file, calibration: 90, heldOut: 30), alternations: 1)
     }
-    #expect(benchmark.rows.count == 9 && benchmark.texts == [90, 30] && benchmark.tiles > 90)
+    #expect(benchmark.rows.count == 9 && benchmark.examples.judged == 30 && benchmark.tiles > 90)
     #expect(benchmark.shrinkage.values.allSatisfy { (0...1).contains($0) })
     for row in benchmark.rows {
       let shared = try #require(row.shared)
@@ -119,7 +178,7 @@ import Testing
           folder: SmallModel.folder,
           layers: [LayerPattern("encoder.layer.0.attention.self.*")],
           options: .init(encoder: encoder, alternations: 2, separately: separately),
-          corpus: .text(file, calibration: 90, heldOut: 30))
+          on: ExampleSource(file, calibration: 90, heldOut: 30))
       }
     }
     let (shared, parameters) = try made(separately: false)

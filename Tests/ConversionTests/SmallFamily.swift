@@ -23,6 +23,17 @@ enum SmallFamily: String, CaseIterable, CustomTestStringConvertible {
 
   var isLanguageModel: Bool { Self.languageModels.contains(self) }
 
+  /// A pattern for layers that repeat, the first of them.
+  var block: String {
+    switch self {
+    case .gpt2: "transformer.h.0.*"
+    case .llama: "model.layers.0.*"
+    case .vit: "vit.encoder.layer.0.*"
+    case .t2t: "blocks.0.*"
+    case .mlp: "layers.0"
+    }
+  }
+
   func load() throws -> any ConvertibleModel { try ConvertibleModels.load(folder) }
 
   func converter(_ rules: ConversionRule..., distill: Int = 0) throws -> Converter {

@@ -30,7 +30,7 @@ extension FitBenchmark {
         "\(decimal(low))–\(decimal(shares[shares.count - 1]))"
       } ?? "0"
     return """
-      \(model), \(texts[0]) texts (\(tiles) tiles), judged on \(texts[1]) others, \(machine.summary)
+      \(model), \(examples.summary(tiles: tiles)), \(machine.summary)
       \(table)
 
       ‖ŷ − y‖ / ‖y‖ on held-out inputs; dense: the dense layer costs no more

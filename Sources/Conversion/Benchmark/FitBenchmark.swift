@@ -9,8 +9,8 @@ import Reports
 
 /// How well structures can stand in for a model's layers without training, at equal cost.
 ///
-/// Each layer is fitted on the inputs that calibration texts give it, and judged on those of other
-/// texts. Strassen-Tile at a rank stands beside low rank and BTT of as many multiply-adds (encode
+/// Each layer is fitted on the inputs that calibration examples give it, and judged on those of other
+/// examples. Strassen-Tile at a rank stands beside low rank and BTT of as many multiply-adds (encode
 /// and decode counted), and of as many parameters.
 public struct FitBenchmark: Codable, Sendable {
   /// A structure fitted to a layer.
@@ -57,8 +57,8 @@ public struct FitBenchmark: Codable, Sendable {
 
   /// The model's folder name.
   public var model: String
-  /// Texts the fits saw, and texts they are judged by.
-  public var texts: [Int]
+  /// Examples the fits saw, and others they are judged by.
+  public var examples: ExampleCounts
   /// Tiles that the fits saw.
   public var tiles: Int
   /// How often encoder, decoder and weight took turns.
@@ -70,30 +70,22 @@ public struct FitBenchmark: Codable, Sendable {
   /// What it was measured on.
   public var machine: MachineSheet
 
-  /// Fits and judges the layers of a sentence encoder.
+  /// Fits and judges layers of a model; Strassen-Tile of causal models forms tiles across the batch.
   ///
   /// Throws a sentence if a pattern matches no layer or the library lacks a rank for tile 4, and what
   /// `progress` throws.
   public static func run(
-    folder: URL, layers: [LayerPattern], ranks: [Int], corpus: Corpus, alternations: Int = 4,
-    progress: (ConversionProgress) throws -> Void = { _ in }
+    folder: URL, layers: [LayerPattern], ranks: [Int], on source: ExampleSource = ExampleSource(),
+    alternations: Int = 4, progress: (ConversionProgress) throws -> Void = { _ in }
   ) throws -> FitBenchmark {
     let encoders = try ranks.map { try Encoder.best(tile: 4, rank: $0) }
-    let model = try SentenceEncoder(folder: folder, structuredLayers: .standard)
-    let tokenizer = try model.tokenizer()
-    let groups = try LayerInputs.collect(
-      of: model.model, layers: layers, tile: 4,
-      calibration: TokenBatches(try tokenizer.tokens(of: corpus.calibration)),
-      heldOut: TokenBatches(try tokenizer.tokens(of: corpus.heldOut))
-    ) { completed, total in
-      try progress(
-        ConversionProgress(stage: "calibrate", completed: completed, total: total, detail: nil))
-    }
+    let sample = try LayerSample(
+      folder: folder, layers: layers, tile: 4, source: source, progress: progress)
+    let groups = sample.groups
     var result = FitBenchmark(
-      model: folder.standardizedFileURL.lastPathComponent,
-      texts: [corpus.calibration.count, corpus.heldOut.count],
-      tiles: try groups.first?.tileMoment().tiles ?? 0, alternations: alternations, shrinkage: [:],
-      rows: [], machine: .current())
+      model: folder.standardizedFileURL.lastPathComponent, examples: sample.examples,
+      tiles: sample.tiles, alternations: alternations, shrinkage: [:], rows: [],
+      machine: .current())
     let total = groups.reduce(0) { $0 + $1.layers.count } * ranks.count
     for group in groups {
       let moment = try group.tileMoment()
@@ -106,7 +98,7 @@ public struct FitBenchmark: Codable, Sendable {
           ? try timed {
             try LayerEncoders.fit(
               group.layers.map(\.linear.weight), moment: moment, encoder: encoder,
-              alternations: alternations)
+              rows: group.rows, alternations: alternations)
           } : nil
         for index in group.layers.indices {
           result.rows.append(
@@ -130,7 +122,8 @@ public struct FitBenchmark: Codable, Sendable {
     let layer = group.layers[index]
     let made = try timed {
       try LayerEncoders.fit(
-        [layer.linear.weight], moment: moment, encoder: encoder, alternations: alternations)
+        [layer.linear.weight], moment: moment, encoder: encoder, rows: group.rows,
+        alternations: alternations)
     }
     let structure = made.value.layers[0]
     let own = try rivals.judged(structure, made.value.parameters[0], seconds: made.seconds)

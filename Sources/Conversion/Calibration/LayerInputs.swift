@@ -5,41 +5,42 @@ import Models
 import Operators
 import OrderedCollections
 
-/// What layers that read the same inputs really get: moments of some texts, the inputs of others.
+/// What layers that read the same inputs really get: moments of some examples, the inputs of others.
 struct LayerInputs {
-  /// The layers by path, in the order of the model.
-  let layers: [(path: String, linear: Linear)]
+  /// A layer of a model.
+  typealias Layer = (path: String, linear: Linear)
+
+  /// The layers by path, in the order in which they run.
+  let layers: [Layer]
+  /// Which rows form a tile.
+  let rows: RowPolicy
   private let moments: InputMoments
-  /// The inputs [B, T, K] of the texts that no fit sees.
+  /// The inputs [B, T, K], or [B, K], of the examples that no fit sees.
   private var heldOut: [MLXArray] = []
 
-  /// Runs texts through a model and watches the layers that match, in groups that are given the very
-  /// same array, such as query, key and value.
+  /// Runs examples through a model and watches the layers that match, in groups that are given the
+  /// very same array, such as query, key and value.
   ///
-  /// Tiles are those of sequences. Throws a sentence if a pattern matches no linear layer.
+  /// Tiles are those of sequences, of causal models across the batch. The inputs of held-out examples
+  /// are kept, K numbers a row and group. Throws a sentence if a pattern matches no linear layer that
+  /// runs.
   static func collect(
-    of model: BERTModel, layers patterns: [LayerPattern], tile: Int, calibration: TokenBatches,
-    heldOut: TokenBatches, progress: (_ completed: Int, _ total: Int) throws -> Void
+    of model: any StagedModel, layers patterns: [LayerPattern], tile: Int,
+    calibration: [ExampleBatch], heldOut: [ExampleBatch],
+    progress: (_ completed: Int, _ total: Int) throws -> Void
   ) throws -> [LayerInputs] {
-    let linears = model.namedModules().compactMap { path, module in
-      (module as? Linear).map { (path: path, linear: $0) }
-    }
-    for pattern in patterns where !linears.contains(where: { pattern.matches($0.path) }) {
-      throw ConversionError(
-        "[layers] expected a linear layer that '\(pattern)' matches, found none; see the layers "
-          + "with `tessera inspect`.")
-    }
-    let chosen = linears.filter { layer in patterns.contains { $0.matches(layer.path) } }
-    let groups = try groups(chosen, of: model, batch: calibration.batches.first)
-    var inputs = groups.map { LayerInputs($0, tile: tile) }
-    let batches = calibration.batches.map { ($0, true) } + heldOut.batches.map { ($0, false) }
+    let groups = try groups(of: model, patterns)
+    let rows: RowPolicy = type(of: model).tokenFlow == .causal ? .batch : .sequence
+    var inputs = groups.map { LayerInputs($0, tile: tile, rows: rows) }
+    let batches = calibration.map { ($0, true) } + heldOut.map { ($0, false) }
     let paths = groups.flatMap { $0.map(\.path) }
     var seen: [String: (x: MLXArray, y: MLXArray)] = [:]
     try observing(model, layers: paths) { path, x, y in
       seen[path] = (x, y)
     } during: {
       for (number, (batch, isCalibration)) in batches.enumerated() {
-        _ = model.hiddenStates(tokens: batch.array)
+        // Only what leads to these layers is ever computed.
+        _ = model.run(try batch.inputs())
         for index in inputs.indices {
           try inputs[index].add(seen, isCalibration: isCalibration)
         }
@@ -50,34 +51,40 @@ struct LayerInputs {
     return inputs
   }
 
-  /// Layers in groups that read the same array, in the order of the model.
+  /// The layers that match, in groups that read the same array; those of a group all have a bias, or
+  /// none has.
   private static func groups(
-    _ layers: [(path: String, linear: Linear)], of model: BERTModel, batch: TokenBatches.Batch?
-  ) throws -> [[(path: String, linear: Linear)]] {
-    // The arrays are kept, for their identity is what tells them apart.
-    var inputs: [String: MLXArray] = [:]
-    try observing(model, layers: layers.map(\.path)) { path, x, _ in
-      inputs[path] = x
-    } during: {
-      if let batch { _ = model.hiddenStates(tokens: batch.array) }
+    of model: any StagedModel, _ patterns: [LayerPattern]
+  ) throws -> [[Layer]] {
+    let modules = model.namedModules()
+    let layers = try LayerTrace(of: model).calls.compactMap { path, call in
+      (modules[path] as? Linear).map { (path: path, linear: $0, group: call.group) }
     }
-    var groups: [[(path: String, linear: Linear)]] = []
-    for layer in layers {
-      let index = groups.firstIndex { group in
-        group.contains { inputs[$0.path] != nil && inputs[$0.path] === inputs[layer.path] }
-      }
-      if let index { groups[index].append(layer) } else { groups.append([layer]) }
+    for pattern in patterns where !layers.contains(where: { pattern.matches($0.path) }) {
+      throw ConversionError(
+        "[layers] expected a linear layer that '\(pattern)' matches, found none; see the layers "
+          + "with `tessera inspect`.")
     }
-    return groups
+    struct Kind: Hashable {
+      let group: Int
+      let hasBias: Bool
+    }
+    var groups: OrderedDictionary<Kind, [Layer]> = [:]
+    for (path, linear, group) in layers where patterns.contains(where: { $0.matches(path) }) {
+      groups[Kind(group: group, hasBias: linear.bias != nil), default: []].append((path, linear))
+    }
+    return Array(groups.values)
   }
 
-  private init(_ layers: [(path: String, linear: Linear)], tile: Int) {
+  private init(_ layers: [Layer], tile: Int, rows: RowPolicy) {
     self.layers = layers
+    self.rows = rows
     let outputs = layers.reduce(0) { $0 + $1.linear.outputDimensions }
     moments = InputMoments(
       for: StrassenTile(
         inputs: layers.first?.linear.inputDimensions ?? 1, outputs: outputs,
-        encoder: .classical(tile: tile)))
+        encoder: .classical(tile: tile), rows: rows),
+      hasBias: layers.first?.linear.bias != nil)
   }
 
   private mutating func add(
@@ -94,14 +101,14 @@ struct LayerInputs {
     }
   }
 
-  /// The centred moments, with the layer's own weight.
+  /// The moments, centred where the layer has a bias, with the layer's own weight.
   func target(_ index: Int) throws -> FitTarget {
     var target = try moments.target(weight: concatenated(layers.map(\.linear.weight), axis: 0))
     target.weight = layers[index].linear.weight.asType(.float32)
     return target
   }
 
-  /// The centred moment of the tiles, nothing mixed in: the fits of encoders do that.
+  /// The moment of the tiles, nothing mixed in: the fits of encoders do that.
   func tileMoment() throws -> TileMoment {
     guard let sampled = try moments.sampledTiles() else {
       throw ConversionError("[layers] expected tiles of inputs, got none.")
@@ -109,10 +116,12 @@ struct LayerInputs {
     return sampled
   }
 
-  /// The bias [N] that gives a layer's fitted product the mean that its outputs have.
+  /// The bias [N] that gives a layer's fitted product the mean that its outputs have; `nil` where the
+  /// layer has none.
   func bias(
     _ index: Int, _ structure: any LinearOperator, _ parameters: Parameters
-  ) throws -> MLXArray {
+  ) throws -> MLXArray? {
+    guard layers[index].linear.bias != nil else { return nil }
     let first = layers[..<index].reduce(0) { $0 + $1.linear.outputDimensions }
     let bias = try moments.bias(
       of: structure, parameters,
@@ -130,7 +139,8 @@ struct LayerInputs {
     var (difference, size) = (0.0, 0.0)
     for x in heldOut {
       let y = linear(x)
-      let missed = sum(square(structure.apply(x, parameters) + bias - y))
+      let product = structure.apply(x, parameters)
+      let missed = sum(square((bias.map { product + $0 } ?? product) - y))
       let whole = sum(square(y))
       try eval(missed, whole)
       difference += try missed.item(Double.self)

@@ -53,8 +53,8 @@ public struct LayerEncoderReport: Codable, Sendable {
   public var model: String
   /// The encoder started from.
   public var encoder: String
-  /// Texts the fits saw, and texts they are judged by.
-  public var texts: [Int]
+  /// Examples the fits saw, and others they are judged by.
+  public var examples: ExampleCounts
   /// Tiles that the fits saw.
   public var tiles: Int
   /// A row a layer.
@@ -63,26 +63,20 @@ public struct LayerEncoderReport: Codable, Sendable {
   /// Makes encoders for the layers that match, and hands back their parameters too.
   ///
   /// The parameters are those of a converted checkpoint, `<layer>.stl.weight`, `.encoder`,
-  /// `.decoder` and `<layer>.bias`. Throws a sentence if a pattern matches no layer, and what
+  /// `.decoder`, and `<layer>.bias` where the layer has one. Throws a sentence if a pattern matches no layer, and what
   /// `progress` throws.
   public static func run(
-    folder: URL, layers: [LayerPattern], options: Options, corpus: Corpus,
+    folder: URL, layers: [LayerPattern], options: Options,
+    on source: ExampleSource = ExampleSource(),
     progress: (ConversionProgress) throws -> Void = { _ in }
   ) throws -> (report: LayerEncoderReport, parameters: [String: MLXArray]) {
-    let model = try SentenceEncoder(folder: folder, structuredLayers: .standard)
-    let tokenizer = try model.tokenizer()
-    let groups = try LayerInputs.collect(
-      of: model.model, layers: layers, tile: options.encoder.tile,
-      calibration: TokenBatches(try tokenizer.tokens(of: corpus.calibration)),
-      heldOut: TokenBatches(try tokenizer.tokens(of: corpus.heldOut))
-    ) { completed, total in
-      try progress(
-        ConversionProgress(stage: "calibrate", completed: completed, total: total, detail: nil))
-    }
+    let sample = try LayerSample(
+      folder: folder, layers: layers, tile: options.encoder.tile, source: source,
+      progress: progress)
+    let groups = sample.groups
     var report = LayerEncoderReport(
       model: folder.standardizedFileURL.lastPathComponent, encoder: options.encoder.name,
-      texts: [corpus.calibration.count, corpus.heldOut.count],
-      tiles: try groups.first?.tileMoment().tiles ?? 0, rows: [])
+      examples: sample.examples, tiles: sample.tiles, rows: [])
     var parameters: [String: MLXArray] = [:]
     let total = groups.reduce(0) { $0 + $1.layers.count }
     for group in groups {
@@ -106,7 +100,7 @@ public struct LayerEncoderReport: Codable, Sendable {
     let moment = try group.tileMoment()
     let made = try LayerEncoders.fit(
       indices.map { group.layers[$0].linear.weight }, moment: moment, encoder: options.encoder,
-      alternations: options.alternations, shrinkage: options.shrinkage)
+      rows: group.rows, alternations: options.alternations, shrinkage: options.shrinkage)
     var parameters: [String: MLXArray] = [:]
     for (place, index) in indices.enumerated() {
       func error(_ parameters: [Parameters]) throws -> Double {
@@ -128,7 +122,7 @@ public struct LayerEncoderReport: Codable, Sendable {
   /// The report as text, warnings below.
   public var table: String {
     var table = TextTable([
-      "layer", "shared by", "\(encoder)", "made for it", "on its own texts, centred", "white share",
+      "layer", "shared by", "\(encoder)", "made for it", "on what it was fitted to", "white share",
     ])
     for row in rows {
       table.append([
@@ -138,7 +132,7 @@ public struct LayerEncoderReport: Codable, Sendable {
     }
     let warnings = rows.compactMap { row in row.warning.map { "\(row.layer): \($0)" } }
     return """
-      \(model), \(texts[0]) texts (\(tiles) tiles), judged on \(texts[1]) others: ‖ŷ − y‖ / ‖y‖
+      \(model), \(examples.summary(tiles: tiles)): ‖ŷ − y‖ / ‖y‖
       \(([table.description] + warnings).joined(separator: "\n"))
       """
   }

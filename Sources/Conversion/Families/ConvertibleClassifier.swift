@@ -4,8 +4,9 @@ import Models
 import Training
 
 /// A classifier of images: examples are images, results are the logits of the classes.
-final class ConvertibleClassifier: ConvertibleModel {
-  static let amounts = ConversionAmounts(fitted: 512, probed: 128, timed: 32, judged: 1)
+final class ConvertibleClassifier: LogitModel {
+  static let amounts = ConversionAmounts(
+    unit: "images", fitted: 512, probed: 128, timed: 32, judged: 1)
 
   let checkpoint: any Checkpoint
   let model: any StagedModel
@@ -19,12 +20,6 @@ final class ConvertibleClassifier: ConvertibleModel {
     if let failure = model.run(model.placeholder).failure { throw failure }
     self.checkpoint = checkpoint
     (self.model, self.classifier) = (model, classifier)
-  }
-
-  func results(of last: MLXArray) -> MLXArray { last }
-
-  func divergence(of results: MLXArray, from reference: MLXArray) -> MLXArray {
-    mean(LogitMeasures.divergence(of: results, from: reference))
   }
 
   // MARK: - Examples
@@ -55,35 +50,25 @@ final class ConvertibleClassifier: ConvertibleModel {
     return try set.normalized(as: checkpoint.folder)
   }
 
-  // MARK: - Measures
-
-  func comparison(
-    on examples: Examples
-  ) throws -> (_ other: any ConvertibleModel) throws -> Fidelity {
-    let batches = try examples.batches()
-    let count = classifier.classCount
-    return { other in
-      try LogitMeasures(of: other.model, against: self.model, on: batches)
-        .classFidelity(classCount: count)
-    }
+  func judged(from source: ExampleSource) throws -> Examples {
+    Examples(
+      judging: try images(source, .validation), limit: source.heldOut, batch: source.batch ?? 32)
   }
 
-  func evaluation(
-    on source: ExampleSource, against other: (any ConvertibleModel)?
-  ) throws -> Fidelity {
-    let examples = Examples(
-      judging: try images(source, .validation), limit: source.heldOut, batch: source.batch ?? 32)
-    let reference = other as? ConvertibleClassifier
-    if let reference,
-      (reference.classifier.classCount, reference.classifier.imageShape)
-        != (classifier.classCount, classifier.imageShape)
-    {
-      throw ConversionError(
-        "[evaluate] expected a model of the same images and \(classifier.classCount) classes, got "
-          + "one of \(reference.classifier.classCount).")
+  // MARK: - Measures
+
+  func fidelity(_ measures: LogitMeasures) throws -> Fidelity {
+    try measures.classFidelity(classCount: classifier.classCount)
+  }
+
+  func checkOutputs(like other: ConvertibleClassifier) throws {
+    let (ours, theirs) = (classifier, other.classifier)
+    guard (theirs.classCount, theirs.imageShape) != (ours.classCount, ours.imageShape) else {
+      return
     }
-    return try LogitMeasures(of: model, against: reference?.model, on: examples.batches())
-      .classFidelity(classCount: classifier.classCount)
+    throw ConversionError(
+      "[evaluate] expected a model of the same images and \(ours.classCount) classes, got "
+        + "one of \(theirs.classCount).")
   }
 }
 

@@ -4,8 +4,9 @@ import Models
 import Training
 
 /// A causal language model: examples are windows of T tokens, results are the logits of the next.
-final class ConvertibleLanguageModel: ConvertibleModel {
-  static let amounts = ConversionAmounts(fitted: 128, probed: 8, timed: 4, judged: 1)
+final class ConvertibleLanguageModel: LogitModel {
+  static let amounts = ConversionAmounts(
+    unit: "windows", fitted: 128, probed: 8, timed: 4, judged: 1)
 
   let checkpoint: any Checkpoint
   let model: any StagedModel
@@ -17,12 +18,6 @@ final class ConvertibleLanguageModel: ConvertibleModel {
     else { return nil }
     self.checkpoint = checkpoint
     (self.model, self.languageModel) = (model, languageModel)
-  }
-
-  func results(of last: MLXArray) -> MLXArray { last }
-
-  func divergence(of results: MLXArray, from reference: MLXArray) -> MLXArray {
-    mean(LogitMeasures.divergence(of: results, from: reference))
   }
 
   // MARK: - Examples
@@ -76,6 +71,19 @@ final class ConvertibleLanguageModel: ConvertibleModel {
     return ConversionData(
       calibration: Examples(calibration, limit: source.calibration, batch: batch),
       heldOut: Examples(heldOut, limit: source.heldOut ?? 64, batch: batch))
+  }
+
+  func judged(from source: ExampleSource) throws -> Examples {
+    guard let url = source.url else { return try data(from: source).heldOut }
+    let (length, batch) = try shape(source)
+    let judged: any BatchSource
+    if source.isFolder {
+      judged = try tokenSet(url).tokens(.validation, length: length)
+    } else {
+      let windows = try windows(of: tokens(of: [Self.text(url)]), length: length)
+      judged = try Self.source(windows, 0..<windows.inputs.dim(0))
+    }
+    return Examples(judging: judged, limit: source.heldOut, batch: batch)
   }
 
   private static func text(_ url: URL) throws -> String {
@@ -145,38 +153,12 @@ final class ConvertibleLanguageModel: ConvertibleModel {
 
   // MARK: - Measures
 
-  func comparison(
-    on examples: Examples
-  ) throws -> (_ other: any ConvertibleModel) throws -> Fidelity {
-    let batches = try examples.batches()
-    return { other in
-      try LogitMeasures(of: other.model, against: self.model, on: batches).languageFidelity
-    }
-  }
+  func fidelity(_ measures: LogitMeasures) -> Fidelity { measures.languageFidelity }
 
-  func evaluation(
-    on source: ExampleSource, against other: (any ConvertibleModel)?
-  ) throws -> Fidelity {
-    let examples: Examples
-    let (length, batch) = try shape(source)
-    if source.isFolder, let url = source.url {
-      let set = try tokenSet(url).tokens(.validation, length: length)
-      examples = Examples(judging: set, limit: source.heldOut, batch: batch)
-    } else if let url = source.url {
-      let windows = try windows(of: tokens(of: [Self.text(url)]), length: length)
-      examples = Examples(
-        judging: try Self.source(windows, 0..<windows.inputs.dim(0)), limit: source.heldOut,
-        batch: batch)
-    } else {
-      examples = try data(from: source).heldOut
-    }
-    let reference = other as? ConvertibleLanguageModel
-    if let reference, reference.languageModel.vocabularySize != languageModel.vocabularySize {
-      throw ConversionError(
-        "[evaluate] expected a model of the same \(languageModel.vocabularySize) tokens, got one "
-          + "of \(reference.languageModel.vocabularySize).")
-    }
-    return try LogitMeasures(of: model, against: reference?.model, on: examples.batches())
-      .languageFidelity
+  func checkOutputs(like other: ConvertibleLanguageModel) throws {
+    let (ours, theirs) = (languageModel.vocabularySize, other.languageModel.vocabularySize)
+    guard ours != theirs else { return }
+    throw ConversionError(
+      "[evaluate] expected a model of the same \(ours) tokens, got one of \(theirs).")
   }
 }

@@ -44,6 +44,8 @@ public protocol ConvertibleModel: AnyObject {
 
 /// How many examples the steps of a conversion take.
 public struct ConversionAmounts: Hashable, Sendable {
+  /// What examples are: `texts`, `windows` of tokens, `images`.
+  public var unit: String
   /// Examples that the fits see: enough for full moments, few enough to keep hidden states of.
   public var fitted: Int
   /// Examples that the sensitivity of layers is measured on.

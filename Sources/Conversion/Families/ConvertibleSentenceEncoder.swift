@@ -4,7 +4,8 @@ import Models
 
 /// A sentence encoder: examples are texts, results are embeddings.
 final class ConvertibleSentenceEncoder: ConvertibleModel {
-  static let amounts = ConversionAmounts(fitted: 2000, probed: 128, timed: 32, judged: 3)
+  static let amounts = ConversionAmounts(
+    unit: "texts", fitted: 2000, probed: 128, timed: 32, judged: 3)
 
   let encoder: SentenceEncoder
 
