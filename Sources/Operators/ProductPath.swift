@@ -3,7 +3,7 @@ import MLX
 import OrderedCollections
 
 /// A way to compute an operator's product.
-public enum ProductPath: String, Hashable, Sendable, Codable, CaseIterable {
+public enum ProductPath: String, Hashable, Sendable, Codable, CaseIterable, CodingKeyRepresentable {
   /// Composed MLX operations, ``LinearOperator/apply(_:_:)``: the definition.
   case reference
   /// The kernels of this package.

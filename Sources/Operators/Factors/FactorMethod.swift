@@ -3,7 +3,8 @@ import Kernels
 import MLX
 
 /// How a pair of block factors, or one Kronecker-sparse factor, is computed on a GPU.
-public enum FactorMethod: String, Hashable, Sendable, Codable, CaseIterable {
+public enum FactorMethod: String, Hashable, Sendable, Codable, CaseIterable, CodingKeyRepresentable
+{
   /// One kernel of this package: for a pair the intermediate never reaches device memory.
   case kernel
   /// One kernel of this package for a factor, by the matrix instructions of Hopper's warpgroups.
