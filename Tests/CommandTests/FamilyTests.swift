@@ -125,12 +125,18 @@ import Testing
 
   // MARK: - Conversion
 
+  /// A text of some windows of tokens in a new file.
+  private func writeText(_ folder: URL) throws -> String {
+    let text = folder.appending(path: "text.txt")
+    try Data((SmallModel.sentences + SmallModel.sentences).joined(separator: " ").utf8)
+      .write(to: text)
+    return text.path(percentEncoded: false)
+  }
+
   @Test(.enabled(if: Tool.hasTokenizers, Tool.missing), arguments: ["gpt2-odd", "llama-odd"])
   func aLanguageModelIsConvertedAndUsed(_ name: String) throws {
     try withTemporaryFolder { folder in
-      let text = folder.file("text.txt")
-      try Data((SmallModel.sentences + SmallModel.sentences).joined(separator: " ").utf8)
-        .write(to: URL(filePath: text))
+      let text = try writeText(folder)
       let out = folder.file("out")
       let page = folder.file("report.html")
       let converted = try Tool.run([
@@ -164,9 +170,7 @@ import Testing
   @Test(.enabled(if: Tool.hasTokenizers, Tool.missing), arguments: ["gpt2-odd", "llama-odd"])
   func layersOfALanguageModelAreFitted(_ name: String) throws {
     try withTemporaryFolder { folder in
-      let text = folder.file("text.txt")
-      try Data((SmallModel.sentences + SmallModel.sentences).joined(separator: " ").utf8)
-        .write(to: URL(filePath: text))
+      let text = try writeText(folder)
       let common = [
         path(name), "--layers", "*.0.*", "--calibrate", text, "--tokens", "16", "--batch", "4",
         "--alternations", "1", "--json",

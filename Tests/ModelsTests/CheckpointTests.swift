@@ -197,19 +197,9 @@ import Testing
         ])
       #expect(try String(contentsOf: copy.appending(path: "link.txt"), encoding: .utf8) == "1")
       // The configuration, to the character: it is indented as transformers does it.
-      for name in ["config.json", "tokenizer.json"] {
-        #expect(
-          try Data(contentsOf: copy.appending(path: name))
-            == Data(contentsOf: folder.appending(path: name)))
-      }
-      let (before, after) = (
-        try loadArraysAndMetadata(url: folder.appending(path: "model.safetensors")),
-        try loadArraysAndMetadata(url: copy.appending(path: "model.safetensors"))
-      )
-      #expect(after.1 == ["format": "pt"])
-      for (name, array) in before.0 {
-        #expect(try after.0[name]?.asBytes() == array.asBytes())
-      }
+      try expectUnchanged(copy, from: folder, files: ["config.json", "tokenizer.json"])
+      let tensors = copy.appending(path: "model.safetensors")
+      #expect(try loadArraysAndMetadata(url: tensors).1 == ["format": "pt"])
       #expect(
         try files.contentsOfDirectory(atPath: copy.deletingLastPathComponent().path).count == 1)
     }

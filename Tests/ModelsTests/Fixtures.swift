@@ -51,6 +51,24 @@ func withCheckpoint<Result>(
   }
 }
 
+/// Expects a copy of a checkpoint with the same tensors, to the bit, and the same other files.
+func expectUnchanged(_ copy: URL, from folder: URL, files: [String]) throws {
+  for name in files {
+    #expect(
+      try Data(contentsOf: copy.appending(path: name))
+        == Data(contentsOf: folder.appending(path: name)))
+  }
+  let (before, after) = (
+    try loadArrays(url: folder.appending(path: "model.safetensors")),
+    try loadArrays(url: copy.appending(path: "model.safetensors"))
+  )
+  #expect(before.keys.sorted() == after.keys.sorted())
+  for (name, array) in before {
+    #expect(after[name]?.shape == array.shape)
+    #expect(try after[name]?.asBytes() == array.asBytes())
+  }
+}
+
 /// Changes the `config.json` of a checkpoint.
 func editConfiguration(_ folder: URL, _ edit: (inout JSON.Object) -> Void) throws {
   let url = folder.appending(path: "config.json")

@@ -1,7 +1,7 @@
 import MLX
 
 /// The sizes of a GPT-2, as `config.json` names them.
-public struct GPT2Configuration: Hashable, Sendable {
+public struct GPT2Configuration: CausalTransformerConfiguration {
   /// V, the number of different tokens.
   public var vocabularySize: Int
   /// The largest number of tokens of one sequence.

@@ -9,7 +9,7 @@ import MLXNN
 ///
 /// Source: Radford, Wu, Child, Luan, Amodei, Sutskever, "Language models are unsupervised multitask
 /// learners", 2019; details as in Hugging Face transformers.
-public final class GPT2Model: Module, LanguageModel {
+public final class GPT2Model: Module, CausalTransformer {
   @ModuleInfo var transformer: GPT2Transformer
   /// The output layer D → V, `nil` where the table of words is it.
   @ModuleInfo(key: "lm_head") var head: (any UnaryLayer)?
@@ -26,32 +26,18 @@ public final class GPT2Model: Module, LanguageModel {
       ? nil : Linear.zeros(configuration.hiddenSize, configuration.vocabularySize, bias: false)
   }
 
-  /// V, the number of different tokens.
-  public var vocabularySize: Int { configuration.vocabularySize }
-  /// The largest number of tokens of one sequence.
-  public var maximumLength: Int { configuration.maximumLength }
-  /// The tokens that end a text.
-  public var endTokens: Set<Int32> { configuration.endTokens }
-  /// The number of layers.
-  public var layerCount: Int { configuration.layerCount }
-
-  /// The logits [B, T, V] for tokens [B, T] that have been checked.
-  public func logits(tokens: MLXArray, cache: KeyValueCache? = nil) -> MLXArray {
-    logits(of: transformer(tokens, cache: cache))
-  }
-
-  /// The logits [B, V] of the token after the last.
-  public func nextLogits(tokens: MLXArray, cache: KeyValueCache? = nil) -> MLXArray {
-    logits(of: transformer(tokens, cache: cache)[0..., -1])
+  /// The normalised hidden states [B, T, D] of tokens [B, T].
+  public func hiddenStates(tokens: MLXArray, cache: KeyValueCache? = nil) -> MLXArray {
+    transformer(tokens, cache: cache)
   }
 
   /// The logits [..., V] of normalised hidden states [..., D].
-  func logits(of hidden: MLXArray) -> MLXArray {
+  public func logits(ofHidden hidden: MLXArray) -> MLXArray {
     head?(hidden) ?? transformer.words.asLinear(hidden)
   }
 }
 
-extension GPT2Model: CheckpointModel {
+extension GPT2Model {
   /// `gpt2`.
   public static var modelType: String { "gpt2" }
   /// `transformer.`.
@@ -66,8 +52,6 @@ extension GPT2Model: CheckpointModel {
 
   /// The sizes under the names of the format.
   public var configurationText: String { configuration.text }
-  /// A tied output layer.
-  public var derivedNames: Set<String> { configuration.tiesEmbeddings ? ["lm_head.weight"] : [] }
 
   /// Layers that add to the residual start smaller, by the root of their number, 2 a layer.
   ///

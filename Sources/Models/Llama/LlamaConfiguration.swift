@@ -1,7 +1,7 @@
 import MLX
 
 /// The sizes of a Llama, as `config.json` names them.
-public struct LlamaConfiguration: Hashable, Sendable {
+public struct LlamaConfiguration: CausalTransformerConfiguration {
   /// V, the number of different tokens.
   public var vocabularySize: Int
   /// The largest number of tokens of one sequence.

@@ -11,7 +11,7 @@ import MLXNN
 /// Sources: Touvron et al., "Llama 2: open foundation and fine-tuned chat models", 2023, section 2;
 /// Ainslie et al., "GQA", 2023; Shazeer, "GLU variants improve transformer", 2020; details as in
 /// Hugging Face transformers.
-public final class LlamaModel: Module, LanguageModel {
+public final class LlamaModel: Module, CausalTransformer {
   @ModuleInfo var model: LlamaStack
   /// The output layer D → V, `nil` where the table of words is it.
   @ModuleInfo(key: "lm_head") var head: (any UnaryLayer)?
@@ -28,32 +28,18 @@ public final class LlamaModel: Module, LanguageModel {
       ? nil : Linear.zeros(configuration.hiddenSize, configuration.vocabularySize, bias: false)
   }
 
-  /// V, the number of different tokens.
-  public var vocabularySize: Int { configuration.vocabularySize }
-  /// The largest number of tokens of one sequence.
-  public var maximumLength: Int { configuration.maximumLength }
-  /// The tokens that end a text.
-  public var endTokens: Set<Int32> { configuration.endTokens }
-  /// The number of layers.
-  public var layerCount: Int { configuration.layerCount }
-
-  /// The logits [B, T, V] for tokens [B, T] that have been checked.
-  public func logits(tokens: MLXArray, cache: KeyValueCache? = nil) -> MLXArray {
-    logits(of: model(tokens, cache: cache))
-  }
-
-  /// The logits [B, V] of the token after the last.
-  public func nextLogits(tokens: MLXArray, cache: KeyValueCache? = nil) -> MLXArray {
-    logits(of: model(tokens, cache: cache)[0..., -1])
+  /// The normalised hidden states [B, T, D] of tokens [B, T].
+  public func hiddenStates(tokens: MLXArray, cache: KeyValueCache? = nil) -> MLXArray {
+    model(tokens, cache: cache)
   }
 
   /// The logits [..., V] of normalised hidden states [..., D].
-  func logits(of hidden: MLXArray) -> MLXArray {
+  public func logits(ofHidden hidden: MLXArray) -> MLXArray {
     head?(hidden) ?? model.words.asLinear(hidden)
   }
 }
 
-extension LlamaModel: CheckpointModel {
+extension LlamaModel {
   /// `llama`.
   public static var modelType: String { "llama" }
   /// `model.`.
@@ -68,8 +54,6 @@ extension LlamaModel: CheckpointModel {
 
   /// The sizes under the names of the format.
   public var configurationText: String { configuration.text }
-  /// A tied output layer.
-  public var derivedNames: Set<String> { configuration.tiesEmbeddings ? ["lm_head.weight"] : [] }
 }
 
 /// The embeddings of words, the layers, and a last normalisation.

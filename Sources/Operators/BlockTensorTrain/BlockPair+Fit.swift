@@ -62,9 +62,6 @@ private struct BlockRefinement {
   /// H [m1·m0, m1·m0].
   let moment: MLXArray
 
-  /// Rounds at most, and the share of the error that a round has to gain for another to follow.
-  private let rounds = 10
-  private let leastGain = 2e-3
   /// The most numbers of an intermediate array of the left solve.
   private let chunk = 1 << 25
 
@@ -73,19 +70,12 @@ private struct BlockRefinement {
       stacked((0..<pair.m1).map { moment[piece($0), piece($0)] }))
     let target = matmul(weight, moment)
     try eval(target)
-    var best = start
     var (_, pull, error) = try improvedLeft(start, target, keep: true)
-    for _ in 0..<rounds {
-      var blocks = best
+    return try alternating(from: start, error: error, rounds: 10) { blocks in
       blocks.right = try improvedRight(blocks, pull, inverses)
-      let reached: Double
-      (blocks.left, pull, reached) = try improvedLeft(blocks, target)
-      guard reached < error else { break }
-      let gained = error - reached
-      (best, error) = (blocks, reached)
-      if gained < leastGain * (error + gained) { break }
+      (blocks.left, pull, error) = try improvedLeft(blocks, target)
+      return error
     }
-    return best
   }
 
   private func piece(_ i: Int) -> Range<Int> { i * pair.m0..<(i + 1) * pair.m0 }

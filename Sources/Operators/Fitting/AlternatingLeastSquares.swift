@@ -20,8 +20,6 @@ struct AlternatingLeastSquares {
   var sweeps = 10
   /// Steps of conjugate gradients a parameter and round.
   var steps = 8
-  /// A round that lowers the error by less than this share is the last.
-  var leastGain = 2e-3
 
   /// The regression that a target means for an operator.
   init(_ operation: some LinearOperator, _ target: FitTarget) throws {
@@ -33,21 +31,13 @@ struct AlternatingLeastSquares {
 
   /// The parameters after the rounds.
   func refine(_ start: Parameters, names: [String]) throws -> Parameters {
-    var best = start
     var residual = targets - product(start)
-    var error = try norm(residual)
-    for _ in 0..<sweeps {
-      var parameters = best
+    return try alternating(from: start, error: norm(residual), rounds: sweeps) { parameters in
       for name in names { residual = try improve(&parameters, name, residual) }
       // Afresh, because the running residual gathers rounding errors.
       residual = targets - product(parameters)
-      let reached = try norm(residual)
-      guard reached < error else { break }
-      let gained = error - reached
-      (best, error) = (parameters, reached)
-      if gained < leastGain * (error + gained) { break }
+      return try norm(residual)
     }
-    return best
   }
 
   private func norm(_ residual: MLXArray) throws -> Double {
@@ -88,4 +78,23 @@ struct AlternatingLeastSquares {
     parameters[name] = value
     return residual
   }
+}
+
+/// The best of what rounds make of a value, each of the best so far.
+///
+/// A round improves the value and returns its error. The first that gains nothing, or less than 0.2 %
+/// of the error, is the last.
+func alternating<Value>(
+  from start: Value, error: Double, rounds: Int, _ round: (inout Value) throws -> Double
+) rethrows -> Value {
+  var (best, error) = (start, error)
+  for _ in 0..<rounds {
+    var value = best
+    let reached = try round(&value)
+    guard reached < error else { break }
+    let isLast = error - reached < 2e-3 * error
+    (best, error) = (value, reached)
+    if isLast { break }
+  }
+  return best
 }

@@ -54,9 +54,6 @@ private struct TrainRefinement {
   /// H [m0·m1, m0·m1].
   let moment: MLXArray
 
-  private let rounds = 30
-  private let leastGain = 2e-3
-
   func refine(_ start: Cores) throws -> Cores {
     let (m0, m1, n0, n1) = (
       train.input.first, train.input.second, train.output.first, train.output.second
@@ -68,10 +65,7 @@ private struct TrainRefinement {
     let goal = matmul(weight[0..<train.outputs], moment)
     try eval(rearranged, goal)
 
-    var best = start
-    var error = try self.error(start)
-    for _ in 0..<rounds {
-      var cores = best
+    return try alternating(from: start, error: error(start), rounds: 30) { cores in
       let filled = matmul(dense(cores)[train.outputs...], moment)
       let target = concatenated([goal, filled]).reshaped([n0, n1, m0, m1])
       // Features (g, s) of L.
@@ -91,13 +85,8 @@ private struct TrainRefinement {
       cores.right = try solved(
         cores.right.transposed(1, 0, 2).reshaped([n1, rank * m1]), rightGram, rightGoal
       ).reshaped([n1, rank, m1]).transposed(1, 0, 2)
-      let reached = try self.error(cores)
-      guard reached < error else { break }
-      let gained = error - reached
-      (best, error) = (cores, reached)
-      if gained < leastGain * (error + gained) { break }
+      return try error(cores)
     }
-    return best
   }
 
   /// The rows p of min p G pᵀ − 2 p · goal, by a proximal step from the present ones.

@@ -118,33 +118,30 @@ extension LinearOperator {
 extension CheckpointModel {
   /// A model of the same family, depth and number of heads with another hidden size, all zeros.
   func resized(to width: Int) throws -> any CheckpointModel {
-    func scaled(_ size: Int, from hidden: Int) -> Int { max(1, size * width / max(1, hidden)) }
+    // Other sizes keep their ratio to the hidden one.
+    func resized<Sizes>(
+      _ sizes: Sizes, _ hidden: WritableKeyPath<Sizes, Int>,
+      _ others: WritableKeyPath<Sizes, Int>...
+    ) -> Sizes {
+      var result = sizes
+      for size in others {
+        result[keyPath: size] = max(
+          1, sizes[keyPath: size] * width / max(1, sizes[keyPath: hidden]))
+      }
+      result[keyPath: hidden] = width
+      return result
+    }
     switch self {
     case let model as MLPModel:
-      var sizes = model.configuration
-      sizes.hiddenSize = width
-      return MLPModel(sizes)
+      return MLPModel(resized(model.configuration, \.hiddenSize))
     case let model as ViTModel:
-      var sizes = model.configuration
-      sizes.intermediateSize = scaled(sizes.intermediateSize, from: sizes.hiddenSize)
-      sizes.hiddenSize = width
-      return ViTModel(sizes)
+      return ViTModel(resized(model.configuration, \.hiddenSize, \.intermediateSize))
     case let model as T2TViTModel:
-      var sizes = model.configuration
-      sizes.intermediateSize = scaled(sizes.intermediateSize, from: sizes.hiddenSize)
-      sizes.hiddenSize = width
-      return T2TViTModel(sizes)
+      return T2TViTModel(resized(model.configuration, \.hiddenSize, \.intermediateSize))
     case let model as GPT2Model:
-      var sizes = model.configuration
-      sizes.intermediateSize = scaled(sizes.intermediateSize, from: sizes.hiddenSize)
-      sizes.hiddenSize = width
-      return GPT2Model(sizes)
+      return GPT2Model(resized(model.configuration, \.hiddenSize, \.intermediateSize))
     case let model as LlamaModel:
-      var sizes = model.configuration
-      sizes.intermediateSize = scaled(sizes.intermediateSize, from: sizes.hiddenSize)
-      sizes.headSize = scaled(sizes.headSize, from: sizes.hiddenSize)
-      sizes.hiddenSize = width
-      return LlamaModel(sizes)
+      return LlamaModel(resized(model.configuration, \.hiddenSize, \.intermediateSize, \.headSize))
     default:
       throw TrainingError(
         "[rules] expected a model that can be made in another width for `rules.base_width`, got "
