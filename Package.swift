@@ -31,6 +31,15 @@ let collections = Target.Dependency.product(
 let numerics = Target.Dependency.product(name: "RealModule", package: "swift-numerics")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
+/// What `Tessera` exports again.
+///
+/// Its importers name these too: a build that goes on from an earlier one does not compile an importer anew when only
+/// the layout of a type behind the re-export changed, and the program then reads it by the old layout.
+let everything: [Target.Dependency] = [
+  "MLX", "MLXNN", "MLXOptimizers", "Kernels", "Encoders", "Operators", "Layers", "Models",
+  "Reports", "Conversion", "Training",
+]
+
 let package = Package(
   name: "tessera",
   products: [
@@ -87,14 +96,9 @@ let package = Package(
         "MLX", "MLXNN", "MLXOptimizers", "Operators", "Layers", "Models", "Reports", collections,
         yams,
       ]),
-    library(
-      "Tessera",
-      [
-        "MLX", "MLXNN", "MLXOptimizers", "Kernels", "Encoders", "Operators", "Layers", "Models",
-        "Reports", "Conversion", "Training",
-      ]),
+    library("Tessera", everything),
     .executableTarget(
-      name: "Command", dependencies: ["Tessera", arguments], swiftSettings: swift),
+      name: "Command", dependencies: everything + ["Tessera", arguments], swiftSettings: swift),
     .target(
       name: "TestSupport", dependencies: ["MLX", numerics], path: "Tests/TestSupport",
       swiftSettings: swift),
@@ -111,7 +115,7 @@ let package = Package(
     tests(
       of: "Training",
       ["MLXNN", "MLXOptimizers", "Operators", "Layers", "Models", "Reports", collections]),
-    tests(of: "Command", ["Tessera", collections]),
+    tests(of: "Command", everything + ["Tessera", collections]),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx20
