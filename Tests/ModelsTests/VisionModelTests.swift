@@ -196,6 +196,22 @@ enum SmallVisionModel: String, CaseIterable, CustomTestStringConvertible {
     }
   }
 
+  @Test(arguments: [SmallVisionModel.vit, .t2t])
+  func tilesMixNoImages(_ small: SmallVisionModel) throws {
+    let model = try small.model
+    var layers: [String: Module] = [:]
+    for (path, module) in model.namedModules() {
+      guard let dense = module as? Linear else { continue }
+      layers[path] = try StructuredLinear(
+        .strassenTile(rank: 16), inputs: dense.inputDimensions, outputs: dense.outputDimensions,
+        bias: dense.bias != nil, key: MLXRandom.key(7))
+    }
+    try model.update(modules: layers)
+    let images = try small.golden("images")
+    try expectClose(
+      try model(images)[0..<1], try model(images[0..<1]), .roundings(64, of: .float32))
+  }
+
   // MARK: - Files
 
   @Test(arguments: SmallVisionModel.allCases)

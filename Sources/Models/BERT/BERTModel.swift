@@ -179,5 +179,5 @@ final class BERTPooler: Module {
     _dense.wrappedValue = Linear.zeros(size, size)
   }
 
-  func callAsFunction(_ hidden: MLXArray) -> MLXArray { tanh(dense(hidden[0..., 0])) }
+  func callAsFunction(_ hidden: MLXArray) -> MLXArray { tanh(dense.onFirstToken(hidden)) }
 }

@@ -17,7 +17,7 @@ extension T2TViTModel: StagedModel {
     case 1: tokens.coarse(x)
     case 2: embedded(tokens.projected(x))
     case stack: layers[stage - 3](x)
-    default: head(norm(x)[0..., 0])
+    default: head.onFirstToken(norm(x))
     }
   }
 }

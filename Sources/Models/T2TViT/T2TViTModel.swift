@@ -60,7 +60,7 @@ public final class T2TViTModel: Module, ImageClassifier {
 
   /// The logits [B, classes] for images [B, height, width, channels] that have been checked.
   public func logits(images: MLXArray) -> MLXArray {
-    head(hiddenStates(images: images)[0..., 0])
+    head.onFirstToken(hiddenStates(images: images))
   }
 }
 

@@ -53,7 +53,7 @@ public final class ViTModel: Module, ImageClassifier {
       return MLXArray(
         failure: MLXError(ImageInputError.noClasses(modelType: Self.modelType).description))
     }
-    return classifier(hidden[0..., 0])
+    return classifier.onFirstToken(hidden)
   }
 }
 
