@@ -122,6 +122,7 @@ import Testing
       "axes: {spec: structures.0.to, width: model.hidden_size}\ngrids: [{spec: dense, width: 8}]\n"
         + "optimum: {axis: spec, across: width, series: []}", "`optimum.axis`"
     ),
+    ("axes: {seed: seed}\ngrids: [{seed: 0}]\nrepetitions: seed\nbest: seed", "`best`"),
     ("axes: {data: data}\ngrids: [{data: none.safetensors}]", "none.safetensors"),
   ])
   func whatIsWrongIsSaid(_ keys: String, _ words: String) throws {
@@ -225,6 +226,23 @@ import Testing
     results.rows[1].validationLoss = .infinity
     #expect(results.groups.first?.mean == nil)
     #expect(results.html().contains("<table>"))
+  }
+
+  @Test func ofPlacesThatDifferInRateTheBestCounts() throws {
+    var results = try results()
+    results.analysis.optimum = nil
+    results.analysis.best = "rate"
+    #expect(results.groups.map(\.point) == [["dense", "8", "1.0"], ["dense", "16", "0.5"]])
+    #expect(results.groups.map(\.mean) == [1.5, 1.5])
+    // A rate without a score is never the best one; a model without any keeps its place.
+    for index in results.rows.indices where results.rows[index].point[2] == "1.0" {
+      results.rows[index].validationLoss = .nan
+    }
+    #expect(results.groups.first?.point != ["dense", "8", "1.0"])
+    for index in results.rows.indices where results.rows[index].point[1] == "8" {
+      results.rows[index].status = .failed
+    }
+    #expect(results.groups.count == 2 && results.groups.first?.mean == nil)
   }
 
   @Test func rivalsAreTakenFromTheBaselineAlone() throws {

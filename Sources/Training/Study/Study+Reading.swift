@@ -259,7 +259,8 @@ extension StudyAnalysis {
       section.finish()
     }
     if root.has("repetitions") { repetitions = axis(root, "repetitions") }
-    _ = root.value("repetitions")
+    if root.has("best") { best = axis(root, "best") }
+    for key in ["repetitions", "best"] { _ = root.value(key) }
   }
 
   /// Notes what the places of the runs do not allow: values of which there is no logarithm, a
@@ -273,6 +274,9 @@ extension StudyAnalysis {
         continue
       }
       root.note("optimum.\(key)", expected: "an axis of positive numbers", got: "\"\(wrong)\"")
+    }
+    if let best, best == optimum?.axis || best == repetitions || best == scaling?.series {
+      root.note("best", expected: "an axis with no other part in the study", got: "\"\(best)\"")
     }
     if let scaling, !labels(scaling.series).contains(scaling.baseline) {
       root.note(

@@ -93,7 +93,10 @@ public struct StudyAnalysis: Codable, Hashable, Sendable {
   public var scaling: Scaling?
   /// The axis of repetitions, over which means are taken.
   public var repetitions: String?
+  /// The axis on which every model has a best value of its own: of places that differ in nothing else, only the
+  /// one of the best mean counts.
+  public var best: String?
 
   /// The axes along which a step costs the same.
-  var axesWithoutCost: [String] { [optimum?.axis, repetitions].compactMap { $0 } }
+  var axesWithoutCost: [String] { [optimum?.axis, repetitions, best].compactMap { $0 } }
 }

@@ -39,8 +39,27 @@ extension StudyResults {
   /// The axes without that of the repetitions.
   var groupAxes: [String] { axes.filter { $0 != analysis.repetitions } }
 
-  /// The rows, repetitions taken together, in the order of the first of each.
+  /// The rows, repetitions taken together and only the best on the axis of ``StudyAnalysis/best``, in the
+  /// order of the first of each.
   var groups: [StudyGroup] {
+    guard let best = analysis.best else { return allGroups }
+    let models = groupAxes.filter { $0 != best }
+    var order: [String] = []
+    var chosen: [String: StudyGroup] = [:]
+    for group in allGroups {
+      let model = label(group, models)
+      if chosen[model] == nil { order.append(model) }
+      if let score = group.mean, !(chosen[model]?.mean.map { $0 <= score } ?? false) {
+        chosen[model] = group
+      } else {
+        chosen[model] = chosen[model] ?? group
+      }
+    }
+    return order.compactMap { chosen[$0] }
+  }
+
+  /// The rows, repetitions taken together, in the order of the first of each.
+  private var allGroups: [StudyGroup] {
     var order: [[String]] = []
     var groups: [[String]: StudyGroup] = [:]
     for row in rows {
