@@ -165,10 +165,13 @@ public struct FactorEpilogue {
   func gradients(
     before: () throws -> MLXArray, cotangent: MLXArray
   ) throws -> (y: MLXArray, others: [MLXArray]) {
-    let sumOfRows = { (array: MLXArray) in sum(array.asType(.float32), axis: 0) }
     if activation == .none, gate == nil {
       let others = [
-        bias.map { sumOfRows(cotangent).asType($0.dtype) }, residual.map { _ in cotangent },
+        bias.map {
+          (TrainingKernels.columnSum(cotangent) ?? sum(cotangent.asType(.float32), axis: 0))
+            .asType($0.dtype)
+        },
+        residual.map { _ in cotangent },
       ]
       return (cotangent, others.compactMap(\.self))
     }
