@@ -7,11 +7,12 @@
 // block fit (STATIONARY) they are read from device memory once, else with every chunk. The results of a lane are WIDTH neighbouring l
 // of its outputs.
 //
-//   x        [rows, a c d], row pitch pitchX; copied by 16 bytes with X_ALIGNED (whole segments of 16 bytes) where
-//            rows begin at such multiples, else by elements
+//   x        [rows, a c d], row pitch pitchX; where rows begin at multiples of 16 bytes by a tensor map with TENSOR, by 16 bytes with
+//            X_ALIGNED (whole segments of 16 bytes), else by elements
 //   packed   see KroneckerGroupsPack.cu
 //   y        out, [rows, a b d], row pitch pitchY; see Epilogue.cuh; the parts of the epilogue are EPILOGUE's bits, and Y_ALIGNED says
 //            that all runs are aligned
+//   maps     only with TENSOR: room of 128 bytes for each block's tensor map of x
 //
 // Launch: grid (parts * slices, a, splits): neighbours in the grid read the same rows, which then come from L2; 384 threads, of which the last
 // 128 copy; `sharedBytes` of shared memory. Any number of rows. float32 accumulation. sm_90a only.
@@ -34,8 +35,8 @@ static_assert(widthUnits * columnUnits * rowUnits == 2, "two warpgroups multiply
 constexpr bool stationary = TESSERA_STATIONARY;
 
 // By a tensor map rows lie in boxes of 128 bytes of each row, [box][row][k of the box][l], in which the 16 bytes at n of row r are at
-// n ^ r % 8, or n ^ r % 2 where the box is not one run: lanes of one access then meet in no bank, without padding. A cluster of neighbouring parts shares the rows:
-// each block copies some boxes to all.
+// n ^ r % 8, or n ^ r % 2 where the box is not one run: lanes of one access then meet in no bank, without padding. A cluster of
+// neighbouring parts shares the rows: each block copies some boxes to all.
 constexpr bool tensor = TESSERA_TENSOR;
 constexpr int cluster = TESSERA_CLUSTER;
 constexpr bool flat = slice == d;
@@ -62,6 +63,7 @@ __device__ __forceinline__ int rowOfLane(int lane) {
   const int row = lane >> 2;
   return !tensor || letters == 32 || letters == 4 ? row : letters == 16 ? row >> 1 | (row & 1) << 2 : (row & 3) << 1 | row >> 2;
 }
+
 /// All l of a block in one lane: its outputs are one run.
 constexpr bool whole = d == width;
 
