@@ -104,20 +104,28 @@ import Testing
         [200_848, 320, 132], 1.53e-5
       ),
       (
-        .init(1, 64, 64, 96), 25088, 2, false, "l16/16 j32/16 rows 64 k16 x4 stay",
-        [200_784, 528, 11], 3.06e-4
+        .init(1, 64, 64, 96), 25088, 2, false, "l16/16 j32/16 rows 64 k16 x5 stay map cluster 2",
+        [229_600, 512, 11], 2.40e-4
       ),
       (
-        .init(1, 48, 48, 32), 25088, 4, false, "l8/8 j48/24 rows 64 k8 x8 stay",
-        [213_136, 272, 33], 1.2e-4
+        .init(1, 48, 48, 32), 25088, 4, false, "l8/8 j48/48 rows 128 k8 x4 stay map",
+        [205_008, 256, 33], 1.022e-4
       ),
       (
         .init(3, 50, 37, 7), 333, 4, true, "l4/4 j16/8 rows 64 k8 x8 stay exact",
         [118_928, 192, 5], 4.7e-6
       ),
       (
-        .init(2, 256, 1024, 16), 25088, 2, false, "l8/8 j64/32 rows 64 k16 x6",
-        [221_296, 320, 33], 4.57e-3
+        .init(2, 256, 1024, 16), 25088, 2, false, "l16/16 j32/16 rows 64 k16 x4 map",
+        [196_816, 512, 33], 2.075e-3
+      ),
+      (
+        .init(12, 192, 192, 4), 25088, 2, false, "l4/4 j96/96 rows 128 k16 x5 stay map",
+        [229_600, 128, 11], 2.966e-4
+      ),
+      (
+        .init(1, 96, 96, 18), 25088, 2, false, "l16/16 j32/16 rows 64 k16 x3 stay",
+        [199_744, 528, 22], 1.259e-4
       ),
     ]
     for (shape, rows, size, isExact, text, numbers, seconds) in expected {
@@ -140,17 +148,28 @@ import Testing
 
   /// All that a kernel asserts of its plan, over every candidate of patterns that divide by nothing.
   @Test func everyCandidateFitsTheKernelAndCoversTheFactor() {
-    for shape in [KroneckerShape(3, 50, 37, 7), .init(1, 33, 65, 40), .init(2, 128, 512, 4)] {
+    for shape in [
+      KroneckerShape(3, 50, 37, 7), .init(1, 33, 65, 40), .init(2, 128, 512, 4),
+      .init(2, 96, 40, 48),
+    ] {
       for (size, isExact) in [(2, false), (4, false), (4, true)] {
         var count = 0
         KroneckerGroupsPlan.forEachCandidate(shape, size: size, isExact: isExact) { plan in
           count += 1
           #expect(plan.sharedBytes <= PairPlan.sharedLimit && plan.pitch % 16 == 0)
           #expect(plan.slice / plan.width * plan.columnUnits * plan.rowUnits == 2)
-          #expect(plan.slice % plan.width == 0 && plan.width * plan.tiles <= 32 && plan.tiles <= 16)
+          #expect(
+            plan.slice % plan.width == 0 && plan.tiles <= 16 && plan.parts % plan.cluster == 0)
+          #expect(plan.width * plan.tiles <= (plan.isTensor && !isExact ? 48 : 32))
           #expect(plan.slices * plan.slice >= shape.d && plan.parts * plan.part >= shape.b)
           #expect(
             plan.chunks * plan.chunk >= shape.c && plan.pitch >= plan.chunk * plan.slice * size)
+          if plan.isTensor {
+            #expect(plan.pitch % 128 == 0 && 128 % (plan.slice * size) == 0)
+            #expect(plan.slice == shape.d || (plan.slice * size == 32 && shape.d % plan.slice == 0))
+          } else {
+            #expect(plan.cluster == 1)
+          }
         }
         #expect(count > 0, "\(shape) \(size)")
       }

@@ -201,8 +201,9 @@ def run_kronecker(job, back, pattern, rows, element, activation, extras, offset,
 
 
 def groups_case(pattern, rows, element="bfloat16", exact=False, activation="none", extras=False, offset=0, extra_pitch=0, choose=None,
-                plan_index=0):
-    """By Hopper's warpgroups, the product and the one with the transposed matrix."""
+                plan_index=0, aligned=None):
+    """By Hopper's warpgroups, the product and the one with the transposed matrix; `aligned` plans for rows that are not."""
+    planned = aligned
     a, b, c, d = pattern
     size = 4 if element == "float32" else 2
     vector = 16 // size
@@ -210,7 +211,8 @@ def groups_case(pattern, rows, element="bfloat16", exact=False, activation="none
     for transposed, (p, q) in enumerate(((b, c), (c, b))):
         aligned = offset % vector == 0 and (a * q * d + extra_pitch) % vector == 0 and d * size % 16 == 0
         aligned = aligned or (offset % vector == 0 and (a * q * d + extra_pitch) % vector == 0 and d <= 16 and q * d * size % 16 == 0)
-        plans = [plan for plan in groups_plans((a, p, q, d), rows, size, exact, aligned) if choose is None or transposed or choose(plan)]
+        ordered = groups_plans((a, p, q, d), rows, size, exact, aligned if planned is None else planned)
+        plans = [plan for plan in ordered if choose is None or choose(plan)] or ordered
         jobs.append(pool.submit(Groups, plans[min(plan_index, len(plans) - 1)], element, activation, 7 if extras else 0,
                                 offset == 0 and extra_pitch == 0))
     cases.append(lambda: run_groups(jobs, pattern, rows, element, exact, activation, extras, offset, extra_pitch))
@@ -275,6 +277,8 @@ def groups():
         groups_case((1, 128, 64, 16), 150, choose=lambda plan: not plan.stationary)
         groups_case((2, 24, 37, 3), 70, extras=True, activation="gelu")
         groups_case((1, 64, 48, 8), 130, "float32", exact=True)
+        groups_case((2, 64, 40, 32), 150, choose=lambda plan: plan.cluster == 2)
+        groups_case((1, 48, 36, 4), 200, choose=lambda plan: plan.tensor and not plan.stationary)
         turn_case(2, 37, 5, 9, extras=True)
         turn_case(1, 64, 96, 9)
         return
@@ -286,6 +290,16 @@ def groups():
         if max(pattern[1:3]) <= 192:
             groups_case(pattern, 200, "float32", exact=True)
         groups_case(pattern, 5000, choose=lambda plan: not plan.stationary)
+    # By tensor maps: whole lines and lines of 32 bytes, alone and shared; ragged everywhere; rows that begin anywhere fall back.
+    for pattern in ((1, 64, 64, 16), (2, 64, 40, 32), (3, 100, 52, 4), (2, 96, 70, 48), (2, 144, 60, 2), (3, 100, 50, 8), (1, 192, 192, 64)):
+        for stationary in (True, False):
+            for cluster in (1, 2) if pattern[3] > 16 else (1,):
+                choose = lambda plan: plan.tensor and plan.cluster == cluster and plan.stationary == stationary
+                groups_case(pattern, 777, choose=choose)
+                groups_case(pattern, 130, "float16", activation="gelu", extras=True, choose=choose)
+                groups_case(pattern, 333, "float32", choose=choose)
+                groups_case(pattern, 65, "float32", exact=True, choose=choose)
+    groups_case((2, 64, 40, 32), 100, offset=3, extra_pitch=5, choose=lambda plan: plan.tensor, aligned=True)
     for units in ("column_units", "row_units"):
         groups_case((1, 256, 128, 16), 3000, choose=lambda plan: getattr(plan, units) == 2)
     for pattern in ((3, 50, 37, 7), (1, 5, 3, 2), (2, 9, 17, 5), (1, 33, 65, 40), (1, 16, 16, 37)):

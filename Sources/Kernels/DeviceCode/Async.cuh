@@ -12,6 +12,16 @@ __device__ __forceinline__ void barrierArrive(u32 barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 
+/// Arrives if so asked, without a branch.
+__device__ __forceinline__ void barrierArriveIf(bool arrives, u32 barrier) {
+  asm volatile(
+      "{\n.reg .pred arrives;\n"
+      "setp.ne.u32 arrives, %1, 0;\n"
+      "@arrives mbarrier.arrive.shared::cta.b64 _, [%0];\n}\n" ::"r"(barrier),
+      "r"((u32)arrives)
+      : "memory");
+}
+
 /// Arrives and announces `bytes` that bulk copies will deliver in this phase.
 __device__ __forceinline__ void barrierExpect(u32 barrier, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
@@ -25,6 +35,17 @@ __device__ __forceinline__ void barrierArriveRemote(u32 barrier, u32 rank) {
       "mapa.shared::cluster.u32 remote, %0, %1;\n"
       "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}\n" ::"r"(barrier),
       "r"(rank)
+      : "memory");
+}
+
+/// As barrierArriveRemote, if so asked, without a branch.
+__device__ __forceinline__ void barrierArriveRemoteIf(bool arrives, u32 barrier, u32 rank) {
+  asm volatile(
+      "{\n.reg .b32 remote;\n.reg .pred arrives;\n"
+      "setp.ne.u32 arrives, %2, 0;\n"
+      "mapa.shared::cluster.u32 remote, %0, %1;\n"
+      "@arrives mbarrier.arrive.shared::cluster.b64 _, [remote];\n}\n" ::"r"(barrier),
+      "r"(rank), "r"((u32)arrives)
       : "memory");
 }
 

@@ -74,6 +74,9 @@ static const char text_StrassenEncode_cu[] = {
 static const char text_TensorCore_cuh[] = {
 #embed "../DeviceCode/TensorCore.cuh"
 , 0};
+static const char text_TensorMap_cuh[] = {
+#embed "../DeviceCode/TensorMap.cuh"
+, 0};
 static const char text_TileInput_cuh[] = {
 #embed "../DeviceCode/TileInput.cuh"
 , 0};
@@ -132,6 +135,7 @@ static const struct {
   {"StrassenDecode.cu", text_StrassenDecode_cu},
   {"StrassenEncode.cu", text_StrassenEncode_cu},
   {"TensorCore.cuh", text_TensorCore_cuh},
+  {"TensorMap.cuh", text_TensorMap_cuh},
   {"TileInput.cuh", text_TileInput_cuh},
   {"Training/AdamW.cu", text_Training_AdamW_cu},
   {"Training/ColumnSum.cu", text_Training_ColumnSum_cu},

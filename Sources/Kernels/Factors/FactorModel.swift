@@ -23,7 +23,9 @@ public struct FactorModel: Sendable {
   /// Seconds to begin a batch of strided products: one kernel for its room, and a captured graph.
   static let stridedLaunch = 15e-6
   /// Seconds to begin a dense product.
-  static let denseLaunch = 8e-6
+  static let denseLaunch = 13e-6
+  /// Seconds to begin the kernel of warp-wide instructions.
+  static let kernelLaunch = 8e-6
   /// What a dense product takes of the time that the sustained rate of matrix instructions gives.
   static let denseShare = 0.82
   /// Seconds to begin the operations that form a factor's matrix.
@@ -136,7 +138,7 @@ public struct FactorModel: Sendable {
   public func kernel(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double? {
     guard elementSize == 2 else { return nil }
     return KroneckerPlan.best(s, rows: FactorKernels.bucket(rows), gpu: gpu).map {
-      1.06 * $0.seconds(rows: rows, gpu: gpu) + FactorModel.denseLaunch
+      1.06 * $0.seconds(rows: rows, gpu: gpu) + FactorModel.kernelLaunch
     }
   }
 
@@ -151,9 +153,11 @@ public struct FactorModel: Sendable {
       isExact: elementSize == 4 && !allowsTF32, gpu: gpu
     ).map { plan in
       let share =
-        plan.isStationary
-        ? (plan.slice == s.d && elementSize == 2 ? 0.85 : 1)
-        : (plan.slice * elementSize >= 32 ? 1.12 : 0.75)
+        plan.isTensor
+        ? 1
+        : plan.isStationary
+          ? (plan.slice == s.d && elementSize == 2 ? 0.85 : 1)
+          : (plan.slice * elementSize >= 32 ? 1.12 : 0.62)
       return share * plan.seconds(rows: rows, gpu: gpu) + FactorModel.launch
     }
   }

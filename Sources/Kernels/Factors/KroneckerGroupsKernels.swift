@@ -73,6 +73,7 @@ public struct KroneckerGroupsKernels: Sendable {
     options(plan).merging([
       "ROW_UNITS": plan.rowUnits, "STAGES": plan.stages, "X_PITCH": plan.pitch,
       "STATIONARY": plan.isStationary ? 1 : 0, "X_ALIGNED": plan.isAligned ? 1 : 0,
+      "TENSOR": plan.isTensor ? 1 : 0, "CLUSTER": plan.cluster,
       "SHARED": plan.sharedBytes, "ACTIVATION": epilogue.activation.rawValue,
       "EPILOGUE": epilogue.parts, "Y_ALIGNED": plan.isOutputAligned ? 1 : 0,
     ]) { $1 }
@@ -121,15 +122,19 @@ public struct KroneckerGroupsKernels: Sendable {
     let rows = x.dim(0)
     let plan = try plan(rows: rows, transposed: transposed)
     let splits = plan.splits(rows: rows, multiprocessors: kernels.library.gpu.multiprocessors)
+    let blocks = (plan.parts * plan.slices, plan.shape.a, splits)
+    let product = CUDAKernel.Output([rows, plan.shape.outputs], kernels.dtype)
+    // Room for each block's tensor map of x, whose address the kernel learns when it runs.
+    let maps = CUDAKernel.Output([blocks.0 * blocks.1 * blocks.2, 32], .int32)
     return try kernels.kernel(
       "KroneckerGroups", "kronecker_groups",
       KroneckerGroupsKernels.productOptions(plan, epilogue), shared: plan.sharedBytes)(
         [x, packed] + epilogue.inputs(instead: x),
-        outputs: [.init([rows, plan.shape.outputs], kernels.dtype)],
+        outputs: plan.isTensor ? [product, maps] : [product],
         scalars: [
           .int(plan.shape.outputs), .bool(plan.isOutputAligned), .int(epilogue.parts), .int(rows),
           .int(x.dim(1)),
-        ], grid: .init(plan.parts * plan.slices, plan.shape.a, splits), block: .init(384))[0]
+        ], grid: .init(blocks.0, blocks.1, blocks.2), block: .init(384))[0]
   }
 
   // MARK: - The product with its gradients

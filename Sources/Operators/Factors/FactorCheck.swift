@@ -95,6 +95,10 @@ struct FactorCheck: Sendable, CustomStringConvertible {
       add(pattern, 200, .float32, .gelu, extras: true)
     }
     add(factor(1, 64, 48, 32), 130, .float32, offset: 1)
+    // By tensor maps, shared by two blocks; weights that stay and weights that do not; rows anywhere.
+    add(factor(2, 64, 40, 32), 200, .bfloat16, .gelu, extras: true)
+    add(factor(1, 192, 192, 32), 260)
+    add(factor(2, 96, 96, 32), 140, offset: 3)
     // Weights too many to stay in shared memory.
     add(factor(1, 64, 640, 16), 301)
     return cases

@@ -7,17 +7,21 @@
 // block fit (STATIONARY) they are read from device memory once, else with every chunk. The results of a lane are WIDTH neighbouring l
 // of its outputs.
 //
-//   x        [rows, a c d], row pitch pitchX; copied by 16 bytes with X_ALIGNED (whole segments of 16 bytes) where
-//            rows begin at such multiples, else by elements
+//   x        [rows, a c d], row pitch pitchX; where rows begin at multiples of 16 bytes by a tensor map with TENSOR, by 16 bytes with
+//            X_ALIGNED (whole segments of 16 bytes), else by elements
 //   packed   see KroneckerGroupsPack.cu
 //   y        out, [rows, a b d], row pitch pitchY; see Epilogue.cuh; the parts of the epilogue are EPILOGUE's bits, and Y_ALIGNED says
 //            that all runs are aligned
+//   maps     only with TENSOR: room of 128 bytes for each block's tensor map of x
 //
 // Launch: grid (parts * slices, a, splits): neighbours in the grid read the same rows, which then come from L2; 384 threads, of which the last
 // 128 copy; `sharedBytes` of shared memory. Any number of rows. float32 accumulation. sm_90a only.
 #include "Async.cuh"
 #include "Factors/Epilogue.cuh"
 #include "Factors/KroneckerGroupsShape.cuh"
+#if TESSERA_TENSOR
+#include "TensorMap.cuh"
+#endif
 #include "Warpgroup.cuh"
 
 #ifndef TESSERA_KERNEL
@@ -29,13 +33,37 @@ constexpr int widthUnits = slice / width, rowUnits = TESSERA_ROW_UNITS, tileRows
 constexpr int consumers = 256, producers = 128;
 static_assert(widthUnits * columnUnits * rowUnits == 2, "two warpgroups multiply");
 constexpr bool stationary = TESSERA_STATIONARY;
-constexpr int rowBytes = tileRows * rowPitch, chunkBytes = chunkSteps * stepBytes;
-constexpr int stageBytes = rowBytes + (stationary ? 0 : chunkBytes);
-// Weights (if they stay), stages, then a barrier for each stage's arrival, one for its release, one for the weights.
-constexpr int weightBytes = stationary ? blockBytes : 0, barriers = weightBytes + stages * stageBytes;
+
+// By a tensor map rows lie in boxes of 128 bytes of each row, [box][row][k of the box][l], in which the 16 bytes at n of row r are at
+// n ^ r % 8, or n ^ r % 2 where the box is not one run: lanes of one access then meet in no bank, without padding. A cluster of
+// neighbouring parts shares the rows: each block copies some boxes to all.
+constexpr bool tensor = TESSERA_TENSOR;
+constexpr int cluster = TESSERA_CLUSTER;
+constexpr bool flat = slice == d;
+constexpr int letters = slice * bytes, boxLength = 128 / letters, boxes = chunk / boxLength, boxBytes = tileRows * 128;
+static_assert(!tensor || (128 % letters == 0 && letters <= 32 && chunk % boxLength == 0), "whole boxes");
+static_assert(!tensor || flat || letters == 32, "whole lines of the swizzle");
+constexpr int swizzle = flat ? 7 : 1;
+static_assert(parts % cluster == 0 && (tensor || cluster == 1), "whole clusters");
+constexpr int alignment = tensor ? 1024 : 1;
+
+constexpr int rowBytes = tensor ? boxes * boxBytes : tileRows * rowPitch, chunkBytes = chunkSteps * stepBytes;
+constexpr int stageBytes = rowBytes + (stationary ? 0 : divideUp(chunkBytes, alignment) * alignment);
+// Weights (if they stay), stages, room for the tensor map, then a barrier for each stage's arrival, one for its release, one for the weights.
+constexpr int weightBytes = stationary ? divideUp(blockBytes, alignment) * alignment : 0, mapRoom = weightBytes + stages * stageBytes;
+constexpr int barriers = mapRoom + (tensor ? 128 : 0);
 constexpr int sharedBytes = barriers + 16 * stages + 16;
 static_assert(sharedBytes == TESSERA_SHARED, "the launcher's plan and the kernel agree");
-static_assert(rowPitch % 16 == 0 && rowPitch >= chunk * slice * bytes, "whole chunks");
+static_assert(tensor || (rowPitch % 16 == 0 && rowPitch >= chunk * slice * bytes), "whole chunks");
+/// Operands are read one group ahead where there are registers for it.
+constexpr int sums = 4 * width * tiles, operandBuffers = sums > 128 ? 1 : 2;
+
+/// The row (of 8) of a lane: those of one access differ in the bits that keep its boxes' 16 bytes apart.
+__device__ __forceinline__ int rowOfLane(int lane) {
+  const int row = lane >> 2;
+  return !tensor || letters == 32 || letters == 4 ? row : letters == 16 ? row >> 1 | (row & 1) << 2 : (row & 3) << 1 | row >> 2;
+}
+
 /// All l of a block in one lane: its outputs are one run.
 constexpr bool whole = d == width;
 
@@ -74,11 +102,17 @@ __device__ __forceinline__ void loadPairs(u32 (&v)[count], u32 place, u32 next) 
   }
 }
 
-/// Operands of `group` l from `rows` (this warp's, at the step's first k and the first of the l): value[copy][l].
-__device__ __forceinline__ void loadRows(u32 (&values)[copies][group][4], u32 rows, int lane) {
+/// Operands of `group` l from `start` of this lane's on, in step `step` of the chunk: value[copy][l]. `rows`: see rowsOfLane.
+__device__ __forceinline__ void loadRows(u32 (&values)[copies][group][4], u32 rows, int step, int start) {
+  // Where k of the chunk and l lie for the lane whose first k is 0.
+  const auto placeOf = [&](int r, int k) -> u32 {
+    if constexpr (tensor) return (rows ^ (k % boxLength * letters + start * bytes)) + k / boxLength * boxBytes + r % 2 * 8 * 128;
+    else return rows + r % 2 * 8 * rowPitch + (k * slice + start) * bytes;
+  };
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
-    const u32 place = rows + ((lane >> 2) + r % 2 * 8) * rowPitch + (r / 2 * (stepLength / 2) + (lane & 3)) * slice * bytes;
+    const int k = step * stepLength + r / 2 * (stepLength / 2);
+    const u32 place = placeOf(r, k);
     u32 words[group];
 #if TESSERA_ELEMENT == 2
     loadWords(words, place);
@@ -89,38 +123,53 @@ __device__ __forceinline__ void loadRows(u32 (&values)[copies][group][4], u32 ro
         values[copies - 1][l][r] = Float32::round(__uint_as_float(words[l]) - __uint_as_float(values[0][l][r]));
     }
 #else
-    loadPairs(words, place, place + 4 * slice * bytes);
+    loadPairs(words, place, placeOf(r, k + 4));
 #pragma unroll
     for (int l = 0; l < group; ++l) values[0][l][r] = words[l];
 #endif
   }
 }
 
-/// Adds the products of one chunk. `rows`: this warp's; `matrices`: this unit's columns of the chunk's weights.
-__device__ __forceinline__ void multiply(float (&acc)[width][4 * tiles], u32 rows, u32 matrices, int firstL, int lane) {
-  u32 values[2][copies][group][4];
+/// Where a lane's first row, k and l lie behind the beginning of a chunk. `firstRow`: this warp's.
+__device__ __forceinline__ u32 rowsOfLane(int firstRow, int firstL, int lane) {
+  const int row = firstRow + rowOfLane(lane), offset = ((lane & 3) * slice + firstL) * bytes;
+  return tensor ? row * 128 + (offset ^ (row & swizzle) << 4) : row * rowPitch + offset;
+}
+
+/// Operand groups of a chunk. Where they fill the buffers evenly and the weights stay, the last products of a chunk go on while the next
+/// one's operands are read.
+constexpr int groups = chunkSteps * (width / group);
+constexpr bool continuous = stationary && operandBuffers == 2 && groups % 2 == 0;
+
+/// Adds the products of one chunk. `rows`: this lane's; `matrices`: this unit's columns of the chunk's weights. Calls `release` when
+/// the stage has been read.
+template <typename Release>
+__device__ __forceinline__ void multiply(
+    float (&acc)[width][4 * tiles], u32 (&values)[operandBuffers][copies][group][4], u32 rows, u32 matrices, int firstL,
+    const Release& release) {
 #pragma unroll
-  for (int step = 0; step < chunkSteps; ++step) {
+  for (int index = 0; index < groups; ++index) {
+    const int step = index / (width / group), start = index % (width / group) * group;
+    auto& operand = values[index % operandBuffers];
+    loadRows(operand, rows, step, start);
+    warpgroupFence();
 #pragma unroll
-    for (int start = 0; start < width; start += group) {
-      auto& operand = values[(step * (width / group) + start / group) % 2];
-      loadRows(operand, rows + (step * stepLength * slice + firstL + start) * bytes, lane);
-      warpgroupFence();
-#pragma unroll
-      for (int l = 0; l < group; ++l) {
-        const u32 place = matrices + step * stepBytes + (firstL + start + l) * letterBytes;
-        if constexpr (exact) {
-          warpgroupMultiply(acc[start + l], operand[copies - 1][l], matrixDescriptor(place));
-          warpgroupMultiply(acc[start + l], operand[0][l], matrixDescriptor(place + matrixBytes));
-        }
-        warpgroupMultiply(acc[start + l], operand[0][l], matrixDescriptor(place));
+    for (int l = 0; l < group; ++l) {
+      const u32 place = matrices + step * stepBytes + (firstL + start + l) * letterBytes;
+      if constexpr (exact) {
+        warpgroupMultiply(acc[start + l], operand[copies - 1][l], matrixDescriptor(place));
+        warpgroupMultiply(acc[start + l], operand[0][l], matrixDescriptor(place + matrixBytes));
       }
-      warpgroupCommit();
-      // The registers of the group before are free again.
-      warpgroupWait<1>();
+      warpgroupMultiply(acc[start + l], operand[0][l], matrixDescriptor(place));
     }
+    warpgroupCommit();
+    // Not before the products are started: only then have the loads come back.
+    if (stationary && index == groups - 1) release();
+    // The registers of the group before are free again.
+    warpgroupWait<operandBuffers - 1>();
   }
-  warpgroupWait<0>();
+  if constexpr (!continuous) warpgroupWait<0>();
+  if constexpr (!stationary) release();
 }
 
 /// Writes a unit's outputs: `output` and `l` are this lane's first, `firstRow` this warp's.
@@ -128,7 +177,7 @@ __device__ __forceinline__ void finish(
     const float (&acc)[width][4 * tiles], const Epilogue& epilogue, i64 firstRow, int rows, int i, int output, int l, int lane) {
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
-    const i64 row = firstRow + h * 8 + (lane >> 2);
+    const i64 row = firstRow + h * 8 + rowOfLane(lane);
     // Where no run is cut by an end, the compiler is not to provide for it.
     if constexpr (whole) {
       constexpr int length = 2 * tiles * width;
@@ -150,10 +199,39 @@ __device__ __forceinline__ void finish(
   }
 }
 
-extern "C" __global__ void __launch_bounds__(consumers + producers, 1) TESSERA_KERNEL(
-    const Storage* __restrict__ x, const u32* __restrict__ packed, EPILOGUE_INPUTS, Storage* __restrict__ y, EPILOGUE_SCALARS,
+#if TESSERA_TENSOR
+/// Writes the tensor map of x to `map` (in device memory), by one warp: [row][i][k l] where a slice is all of d, else [row][i][k][l].
+__device__ __forceinline__ void makeMap(u8* map, u32 room, const Storage* x, int rows, int pitchX, int lane) {
+  TensorMap made(room, lane);
+  if (lane == 0) {
+    made.begin<Element::bytes, flat ? 3 : 4, flat ? 3 : 1>(x);
+    if constexpr (flat) {
+      made.dimension<0>(c * d, 128 / bytes);
+      made.dimension<1>(a, 1, (i64)c * d * bytes);
+      made.dimension<2>(rows, tileRows, (i64)pitchX * bytes);
+    } else {
+      made.dimension<0>(d, slice);
+      made.dimension<1>(c, boxLength, (i64)d * bytes);
+      made.dimension<2>(a, 1, (i64)c * d * bytes);
+      made.dimension<3>(rows, tileRows, (i64)pitchX * bytes);
+    }
+  }
+  made.publish(map);
+}
+#endif
+
+#if TESSERA_TENSOR
+#define MAPS u32 *__restrict__ maps,
+#define CLUSTER __cluster_dims__(cluster, 1, 1)
+#else
+#define MAPS
+#define CLUSTER
+#endif
+
+extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) TESSERA_KERNEL(
+    const Storage* __restrict__ x, const u32* __restrict__ packed, EPILOGUE_INPUTS, Storage* __restrict__ y, MAPS EPILOGUE_SCALARS,
     int rows, int pitchX) {
-  extern __shared__ __align__(128) u8 memory[];
+  extern __shared__ __align__(1024) u8 memory[];
   // What is not there is left out when compiling: there is much of it.
   const Epilogue epilogue{
       y, TESSERA_EPILOGUE & 1 ? bias : nullptr, TESSERA_EPILOGUE & 2 ? gate : nullptr, TESSERA_EPILOGUE & 4 ? residual : nullptr, pitchY,
@@ -164,69 +242,114 @@ extern "C" __global__ void __launch_bounds__(consumers + producers, 1) TESSERA_K
   const int rowTiles = divideUp(rows, tileRows), start = (i64)rowTiles * blockIdx.z / gridDim.z;
   const int stop = (i64)rowTiles * (blockIdx.z + 1) / gridDim.z, stageCount = (stop - start) * chunks;
   const u8* weights = (const u8*)packed + ((i64)(i * slices + sliceIndex) * parts + blockIdx.x % parts) * blockBytes;
+  // A view of another array may begin anywhere; then every block copies by elements, for itself.
+  const bool isMisaligned = ((u64)x | (u64)((i64)pitchX * bytes)) & 15, byMap = tensor && !isMisaligned;
+  const int sharing = byMap ? cluster : 1;
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < stages; ++stage) {
-      barrierInit(arrived + 8 * stage, producers + 1);
-      barrierInit(released + 8 * stage, consumers);
+      barrierInit(arrived + 8 * stage, byMap ? 1 : producers + 1);
+      barrierInit(released + 8 * stage, tensor ? consumers / 32 * sharing : consumers);
     }
     barrierInit(weightsArrived, 1);
     fenceBarrierInit();
   }
-  __syncthreads();
+  if constexpr (cluster > 1) clusterSync();
+  else __syncthreads();
 
   // Stage n is chunk n mod chunks of the n / chunks-th tile of rows.
   if (threadIdx.x >= consumers) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 56;");
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(tensor || sums > 128 ? 24 : 56));
     const int thread = threadIdx.x - consumers;
     if (thread == 0 && stationary && stageCount > 0) {
       barrierExpect(weightsArrived, blockBytes);
       bulkCopy(shared, weights, blockBytes, weightsArrived);
     }
-    constexpr bool wholeSegments = TESSERA_X_ALIGNED;
-    // A view of another array may begin anywhere.
-    const bool isMisaligned = ((u64)x | (u64)((i64)pitchX * bytes)) & 15;
-    for (int index = 0; index < stageCount; ++index) {
-      const int stage = index % stages;
-      const u32 barrier = arrived + 8 * stage, target = stageBase + stage * stageBytes;
-      barrierWait(released + 8 * stage, index / stages & 1 ^ 1);
-      if (thread == 0) {
-        if constexpr (stationary) {
-          barrierArrive(barrier);
-        } else {
-          barrierExpect(barrier, chunkBytes);
-          bulkCopy(target + rowBytes, weights + (i64)(index % chunks) * chunkBytes, chunkBytes, barrier);
+#if TESSERA_TENSOR
+    if (byMap) {
+      if (thread < 32) {
+        u8* map = (u8*)maps + (((i64)blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) * 128;
+        makeMap(map, shared + mapRoom, x, rows, pitchX, thread);
+        if (thread == 0) {
+          for (int index = 0; index < stageCount; ++index) {
+            const int stage = index % stages, firstK = index % chunks * chunk;
+            const u32 barrier = arrived + 8 * stage, target = stageBase + stage * stageBytes;
+            barrierWait(released + 8 * stage, index / stages & 1 ^ 1);
+            barrierExpect(barrier, rowBytes + (stationary ? 0 : chunkBytes));
+            const int firstRow = (start + index / chunks) * tileRows;
+#pragma unroll
+            for (int box = 0; box < boxes; ++box)
+              if (box % cluster == blockIdx.x % cluster) {
+                if constexpr (flat)
+                  copyBox<cluster>(target + box * boxBytes, map, (firstK + box * boxLength) * d, i, firstRow, barrier);
+                else
+                  copyBox<cluster>(target + box * boxBytes, map, firstL, firstK + box * boxLength, i, firstRow, barrier);
+              }
+            if constexpr (!stationary) bulkCopy(target + rowBytes, weights + (i64)(index % chunks) * chunkBytes, chunkBytes, barrier);
+          }
         }
       }
-      const i64 firstRow = (i64)(start + index / chunks) * tileRows;
-      const int firstK = index % chunks * chunk, present = min(chunk, c - firstK), count = min(tileRows, rows - (int)firstRow);
-      const Storage* origin = x + firstRow * pitchX + ((i64)i * c + firstK) * d + firstL;
-      // Positions past c are zeros; rows past the end are left as they are, and their results are not written.
-      if (wholeSegments && !isMisaligned) {
-        // One segment for all k where the slice is all of d, else one at each k.
-        constexpr int vector = 16 / bytes, segment = wholeSegments ? (slice == d ? chunk * d : slice) / vector : 1;
-        constexpr int segments = slice == d ? 1 : chunk;
-        for (int piece = thread; piece < count * segments * segment; piece += producers) {
-          const int e = piece % segment * vector, k = piece / segment % segments, row = piece / segment / segments;
-          const bool exists = slice == d ? e < present * d : k < present;
-          asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target + row * rowPitch + (k * slice + e) * bytes),
-                       "l"(exists ? origin + (i64)row * pitchX + k * d + e : x), "r"(exists ? 16 : 0)
-                       : "memory");
+    } else
+#endif
+    {
+      constexpr bool wholeSegments = TESSERA_X_ALIGNED && !tensor;
+      for (int index = 0; index < stageCount; ++index) {
+        const int stage = index % stages;
+        const u32 barrier = arrived + 8 * stage, target = stageBase + stage * stageBytes;
+        barrierWait(released + 8 * stage, index / stages & 1 ^ 1);
+        if (thread == 0) {
+          if constexpr (stationary) {
+            barrierArrive(barrier);
+          } else {
+            barrierExpect(barrier, chunkBytes);
+            bulkCopy(target + rowBytes, weights + (i64)(index % chunks) * chunkBytes, chunkBytes, barrier);
+          }
         }
-        asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
-      } else {
-        for (int element = thread; element < count * chunk * slice; element += producers) {
-          const int l = element % slice, k = element / slice % chunk, row = element / slice / chunk;
-          const Storage value = k < present && firstL + l < d ? origin[(i64)row * pitchX + (i64)k * d + l] : (Storage)0;
-          ((Storage*)(memory + (target - shared) + row * rowPitch))[k * slice + l] = value;
+        const i64 firstRow = (i64)(start + index / chunks) * tileRows;
+        const int firstK = index % chunks * chunk, present = min(chunk, c - firstK), count = min(tileRows, rows - (int)firstRow);
+        const Storage* origin = x + firstRow * pitchX + ((i64)i * c + firstK) * d + firstL;
+        // Positions past c are zeros; rows past the end are left as they are, and their results are not written.
+        if (wholeSegments && !isMisaligned) {
+          // One segment for all k where the slice is all of d, else one at each k.
+          constexpr int vector = 16 / bytes, segment = wholeSegments ? (slice == d ? chunk * d : slice) / vector : 1;
+          constexpr int segments = slice == d ? 1 : chunk;
+          for (int piece = thread; piece < count * segments * segment; piece += producers) {
+            const int e = piece % segment * vector, k = piece / segment % segments, row = piece / segment / segments;
+            const bool exists = slice == d ? e < present * d : k < present;
+            asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target + row * rowPitch + (k * slice + e) * bytes),
+                         "l"(exists ? origin + (i64)row * pitchX + k * d + e : x), "r"(exists ? 16 : 0)
+                         : "memory");
+          }
+          asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
+        } else {
+          for (int element = thread; element < count * chunk * slice; element += producers) {
+            const int l = element % slice, k = element / slice % chunk, row = element / slice / chunk;
+            const Storage value = k < present && firstL + l < d ? origin[(i64)row * pitchX + (i64)k * d + l] : (Storage)0;
+            const int place = tensor ? k / boxLength * boxBytes + row * 128 + ((k % boxLength * letters + l * bytes) ^ (row & swizzle) << 4)
+                                     : row * rowPitch + (k * slice + l) * bytes;
+            *(Storage*)(memory + (target - shared) + place) = value;
+          }
+          barrierArrive(barrier);
         }
-        barrierArrive(barrier);
       }
     }
   } else {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 224;");
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(tensor || sums > 128 ? 240 : 224));
     const int lane = threadIdx.x & 31, unit = threadIdx.x >> 7, warpRow = (threadIdx.x >> 5 & 3) * 16;
     const int first = unit % widthUnits * width, column = unit / widthUnits % columnUnits * columns;
     const int rowUnit = unit / widthUnits / columnUnits * 64 + warpRow;
+    const u32 rowPlace = rowsOfLane(rowUnit, first, lane);
+    // To every block that copies for this one; without a branch: sums are under way. What the copy engine fills is released by one
+    // lane for its warp.
+    const auto release = [&](int stage) {
+      const u32 barrier = released + 8 * stage;
+      if constexpr (tensor) __syncwarp();
+      if constexpr (cluster > 1)
+        barrierArriveRemoteIf(lane < sharing, barrier, sharing > 1 ? lane : clusterRank());
+      else if constexpr (tensor)
+        barrierArriveIf(lane == 0, barrier);
+      else
+        barrierArrive(barrier);
+    };
     float acc[width][4 * tiles];
     if (stationary && stageCount > 0) barrierWait(weightsArrived, 0);
 #pragma unroll 1
@@ -235,17 +358,22 @@ extern "C" __global__ void __launch_bounds__(consumers + producers, 1) TESSERA_K
       for (int l = 0; l < width; ++l)
 #pragma unroll
         for (int e = 0; e < 4 * tiles; ++e) acc[l][e] = 0.0f;
+u32 values[operandBuffers][copies][group][4];
 #pragma unroll 1
       for (int chunkIndex = 0; chunkIndex < chunks; ++chunkIndex) {
         const int index = (tile - start) * chunks + chunkIndex, stage = index % stages;
         const u32 base = stageBase + stage * stageBytes;
         barrierWait(arrived + 8 * stage, index / stages & 1);
         const u32 matrices = (stationary ? shared + chunkIndex * chunkBytes : base + rowBytes) + column * 32;
-        multiply(acc, base + rowUnit * rowPitch, matrices, first, lane);
-        barrierArrive(released + 8 * stage);
+        multiply(acc, values, base + rowPlace, matrices, first, [&] { release(stage); });
       }
-      finish(acc, epilogue, (i64)tile * tileRows + rowUnit, rows, i, firstOutput + column + (lane & 3) * 2 * tiles, firstL + first,
-             lane);
+      if constexpr (continuous) warpgroupWait<0>();
+      finish(acc, epilogue, (i64)tile * tileRows + rowUnit, rows, i, firstOutput + column + (lane & 3) * 2 * tiles, firstL + first, lane);
     }
+  }
+  // Until all have arrived, others may still copy to this block, or arrive at its barriers.
+  if constexpr (cluster > 1) {
+    __syncwarp();
+    clusterSync();
   }
 }

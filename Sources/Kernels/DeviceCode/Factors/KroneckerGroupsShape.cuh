@@ -17,7 +17,7 @@ constexpr int part = columns * columnUnits, parts = divideUp(b, part), partTiles
 /// The l of one access to shared memory.
 constexpr int group = TESSERA_ELEMENT == 2
     ? (width % 4 == 0 ? 4 : width % 3 == 0 ? 3 : width % 2 == 0 ? 2 : 1)
-    : (width % 8 == 0 ? 8 : width % 4 == 0 ? 4 : width % 6 == 0 ? 6 : width % 3 == 0 ? 3 : width % 2 == 0 ? 2 : 1);
+    : (width % 8 == 0 && width * tiles <= 32 ? 8 : width % 4 == 0 ? 4 : width % 6 == 0 ? 6 : width % 3 == 0 ? 3 : width % 2 == 0 ? 2 : 1);
 static_assert(slice % width == 0, "whole units of work");
 
 // A step is what one instruction contracts: 32 bytes. A chunk of steps is one stage; the contraction is padded to whole chunks.
