@@ -167,4 +167,30 @@ import Testing
       }
     }
   }
+
+  /// The first Strassen-Tile layer of a small model.
+  private func tiles(_ family: String, _ layers: String, _ spec: String) throws -> String? {
+    try withTemporaryFolder { folder in
+      let trainer = try Small.trainer(
+        family, "seed: 3\nstructures: [{layers: '\(layers)', to: '\(spec)'}]", steps: 1, in: folder)
+      let tiles = trainer.model.modules().compactMap {
+        ($0 as? StructuredLinear)?.structure as? StrassenTile
+      }
+      return tiles.first.map { "\($0.spec)" }
+    }
+  }
+
+  @Test(arguments: [
+    ("vit", "*.intermediate.dense", "stl:rank=16", "random-3"),
+    ("vit", "*.intermediate.dense", "stl:rank=16,encoder=fitted-4-16", "fitted-4-16"),
+    ("vit", "*.intermediate.dense", "stl:rank=49", "strassen-squared"),
+    ("gpt2", "*.mlp.c_fc", "stl:rank=16,rows=batch", "fitted-4-16"),
+    ("mlp", "layers.1", "stl:rank=16", "fitted-4-16"),
+  ])
+  func tilesOfTokensStartFromRandomTables(
+    _ family: String, _ layers: String, _ spec: String, _ name: String
+  ) throws {
+    let made = try #require(try tiles(family, layers, spec))
+    #expect(made.contains("encoder=\(name)"))
+  }
 }

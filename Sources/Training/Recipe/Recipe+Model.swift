@@ -50,7 +50,9 @@ extension Recipe {
     }
     let specs = try specs(for: model)
     if checkpoint == nil {
-      try model.replaceLayers(specs, key: keys[0])
+      let readsTokens = !(model is MLPModel)
+      try model.replaceLayers(
+        readsTokens ? specs.mapValues { $0.startingAnew(seed: seed) } : specs, key: keys[0])
       if computing { try rules.initialize(model, key: keys[1]) }
     } else {
       try model.fitLayers(specs, computing: computing)
