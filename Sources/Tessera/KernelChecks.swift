@@ -21,7 +21,7 @@ public struct KernelChecks: Codable, Sendable {
       return
     }
     var check = try KernelCheck()
-    check.items += try TrainingKernelCheck.items()
+    check.add(try TrainingKernelCheck.runs())
     gpu = check
   }
 

@@ -105,7 +105,7 @@ struct FactorCheck: Sendable, CustomStringConvertible {
   }()
 
   /// All cases; what they take is compiled on all processors first.
-  static func items() throws -> [KernelCheck.Item] {
+  static func runs() throws -> [KernelCheck.Run] {
     let library = try KernelLibrary.current.get()
     let cases = cases.filter { $0.method != .warpgroups || library.gpu.major == 9 }
     library.prepare(
@@ -117,7 +117,7 @@ struct FactorCheck: Sendable, CustomStringConvertible {
             bias: MLXArray.zeros([1]), activation: item.activation, gate: extra, residual: extra),
           gradients: true)
       })
-    return try cases.flatMap { try $0.run() }
+    return cases.map { item in ("\(item)", { try item.run() }) }
   }
 
   /// The result and its gradients by the method, composed in the same type, and exactly.

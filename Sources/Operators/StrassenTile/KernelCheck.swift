@@ -67,9 +67,29 @@ public struct KernelCheck: Codable, Sendable {
     guard Device.default == .gpu else {
       throw KernelError("the check is of a GPU's kernels, and products run on the CPU")
     }
-    items =
-      try KernelCheck.cases.flatMap { try KernelCheck.run($0) }
-      + FactorCheck.items() + TwoFourCheck.items()
+    items = []
+    add(KernelCheck.cases.map { item in ("\(item)", { try KernelCheck.run(item) }) })
+    add(try FactorCheck.runs())
+    add(TwoFourCheck.runs())
+  }
+
+  /// One case by name.
+  public typealias Run = (name: String, results: () throws -> [Item])
+
+  /// Runs cases and keeps what they result in.
+  ///
+  /// One that throws is a failure, with its sentence, and the last: a GPU that has met an error computes nothing any more.
+  public mutating func add(_ runs: [Run]) {
+    guard !items.contains(where: { $0.worst == .greatestFiniteMagnitude }) else { return }
+    for run in runs {
+      do {
+        items += try run.results()
+      } catch {
+        items.append(
+          Item(name: run.name, what: "\(error)", worst: .greatestFiniteMagnitude, isPassed: false))
+        return
+      }
+    }
   }
 
   /// All policies, types and activations, one row to many, sizes that no unit divides.
@@ -200,8 +220,10 @@ public struct KernelCheck: Codable, Sendable {
 
   /// The failures, and one line for all.
   public var table: String {
-    let failures = items.filter { !$0.isPassed }.map {
-      "\($0.name), \($0.what): error \($0.worst) of what is allowed"
+    let failures = items.filter { !$0.isPassed }.map { item in
+      item.worst == .greatestFiniteMagnitude
+        ? "\(item.name) ended the check: \(item.what)"
+        : "\(item.name), \(item.what): error \(item.worst) of what is allowed"
     }
     let worst = items.map(\.worst).max() ?? 0
     let cases = KernelCheck.cases.count + FactorCheck.cases.count + TwoFourCheck.cases.count

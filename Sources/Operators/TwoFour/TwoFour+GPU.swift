@@ -81,47 +81,53 @@ enum TwoFourCheck {
     (1000, 256, 512, .bfloat16), (64, 1024, 96, .float16),
   ]
 
+  static func runs() -> [KernelCheck.Run] {
+    cases.map { item in
+      ("2:4 of \(item.rows)×\(item.inputs)×\(item.outputs)", { try run(item) })
+    }
+  }
+
   /// Nothing where cuSPARSELt is missing: then the reference is what runs.
-  static func items() throws -> [KernelCheck.Item] {
-    try cases.flatMap { item -> [KernelCheck.Item] in
-      let structure = TwoFour(inputs: item.inputs, outputs: item.outputs)
-      guard
-        (try? SparseProducts.named(
-          outputs: item.outputs, inputs: item.inputs, dtype: item.dtype)) != nil
-      else { return [] }
-      let parameters = structure.initialize(key: MLXRandom.key(5)).mapValues {
-        $0.dtype.isFloatingPoint ? $0.asType(item.dtype) : $0
+  private static func run(
+    _ item: (rows: Int, inputs: Int, outputs: Int, dtype: DType)
+  ) throws -> [KernelCheck.Item] {
+    let structure = TwoFour(inputs: item.inputs, outputs: item.outputs)
+    guard
+      (try? SparseProducts.named(
+        outputs: item.outputs, inputs: item.inputs, dtype: item.dtype)) != nil
+    else { return [] }
+    let parameters = structure.initialize(key: MLXRandom.key(5)).mapValues {
+      $0.dtype.isFloatingPoint ? $0.asType(item.dtype) : $0
+    }
+    let prepared = try structure.prepared(parameters, rows: item.rows, dtype: item.dtype)
+    return try [item.rows, 8, item.rows + 24].map { rows in
+      let x = MLXRandom.normal([rows, item.inputs], key: MLXRandom.key(6)).asType(item.dtype)
+      let bias = MLXRandom.normal([item.outputs], key: MLXRandom.key(7)).asType(item.dtype)
+      try eval(x, bias)
+      func product() throws -> MLXArray {
+        let y = prepared?(x, bias: bias, activation: .gelu)
+        let result = y ?? MLXArray(failure: MLXError("[2:4] expected a product, got none."))
+        try eval(result)
+        return result
       }
-      let prepared = try structure.prepared(parameters, rows: item.rows, dtype: item.dtype)
-      return try [item.rows, 8, item.rows + 24].map { rows in
-        let x = MLXRandom.normal([rows, item.inputs], key: MLXRandom.key(6)).asType(item.dtype)
-        let bias = MLXRandom.normal([item.outputs], key: MLXRandom.key(7)).asType(item.dtype)
-        try eval(x, bias)
-        func product() throws -> MLXArray {
-          let y = prepared?(x, bias: bias, activation: .gelu)
-          let result = y ?? MLXArray(failure: MLXError("[2:4] expected a product, got none."))
-          try eval(result)
-          return result
+      let (ours, again) = (try product(), try product())
+      let plain = structure.referenceProduct(x, parameters, bias: bias, activation: .gelu)
+      try eval(plain)
+      return try Device.withDefaultDevice(.cpu) {
+        let exact = structure.referenceProduct(
+          x.asType(.float64),
+          parameters.mapValues { $0.dtype.isFloatingPoint ? $0.asType(.float64) : $0 },
+          bias: bias.asType(.float64), activation: .gelu)
+        func error(_ array: MLXArray) throws -> Double {
+          Double(try abs(array.asType(.float64) - exact).max().item(Float.self))
         }
-        let (ours, again) = (try product(), try product())
-        let plain = structure.referenceProduct(x, parameters, bias: bias, activation: .gelu)
-        try eval(plain)
-        return try Device.withDefaultDevice(.cpu) {
-          let exact = structure.referenceProduct(
-            x.asType(.float64),
-            parameters.mapValues { $0.dtype.isFloatingPoint ? $0.asType(.float64) : $0 },
-            bias: bias.asType(.float64), activation: .gelu)
-          func error(_ array: MLXArray) throws -> Double {
-            Double(try abs(array.asType(.float64) - exact).max().item(Float.self))
-          }
-          let largest = Double(try abs(exact).max().item(Float.self))
-          let worst =
-            try error(ours) / (2 * error(plain) + item.dtype.unitRoundoff * largest)
-          let same = try arrayEqual(ours, again).item(Bool.self)
-          return KernelCheck.Item(
-            name: "\(structure) sparse, \(rows) rows \(item.dtype.rawValue)", what: "product",
-            worst: worst, isPassed: worst <= 1 && same)
-        }
+        let largest = Double(try abs(exact).max().item(Float.self))
+        let worst =
+          try error(ours) / (2 * error(plain) + item.dtype.unitRoundoff * largest)
+        let same = try arrayEqual(ours, again).item(Bool.self)
+        return KernelCheck.Item(
+          name: "\(structure) sparse, \(rows) rows \(item.dtype.rawValue)", what: "product",
+          worst: worst, isPassed: worst <= 1 && same)
       }
     }
   }
