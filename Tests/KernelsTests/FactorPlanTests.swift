@@ -188,6 +188,21 @@ import Testing
     }
   }
 
+  /// benchmarks/factors-swift-h200.json, session 5: 64 products of few columns begin later than they run.
+  @Test func manySmallProductsAreLeftToComposedOnes() {
+    let model = FactorModel(h200)
+    let shape = KroneckerShape(64, 48, 192, 4)
+    for (rows, isStrided) in [(512, false), (25088, true)] {
+      let strided = model.stridedBatchLast(shape, rows: rows, elementSize: 2)
+      let composed = model.composedBatchLast(shape, rows: rows, elementSize: 2)
+      #expect((strided < composed) == isStrided)
+    }
+    let blocks = KroneckerShape(12, 64, 64, 1)
+    #expect(
+      model.composedBatchLast(blocks, rows: 512, elementSize: 2)
+        < model.stridedBatchLast(blocks, rows: 512, elementSize: 2))
+  }
+
   /// The models rank by bytes: fewer rows never take longer, and preparing never makes a product slower.
   @Test func modelsGrowWithTheRows() {
     let model = FactorModel(h200)

@@ -22,6 +22,8 @@ public struct FactorModel: Sendable {
   static let launch = 3e-6
   /// Seconds to begin a batch of strided products: one kernel for its room, and a captured graph.
   static let stridedLaunch = 15e-6
+  /// Seconds that each further product of a list adds; what it begins while another runs counts half.
+  static let nextProduct = 4e-6
   /// Seconds to begin a dense product.
   static let denseLaunch = 13e-6
   /// Seconds to begin the kernel of warp-wide instructions.
@@ -98,7 +100,7 @@ public struct FactorModel: Sendable {
 
   // MARK: - Factors
 
-  /// Seconds of a block-diagonal factor, or of any batch last, by strided products.
+  /// Seconds of a block-diagonal factor by strided products.
   public func strided(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
     let m = Double(rows)
     return product(
@@ -120,6 +122,24 @@ public struct FactorModel: Sendable {
     let d = Double(s.d)
     let cost = s.a == 1 ? (4 + 80 / d) * (x + y) : min(28, 1.75 * d) * x + 5 * y
     return product + cost * Double(elementSize) / gpu.copyRate
+  }
+
+  /// Seconds of a factor batch last by strided products: one, and where a and d are both above 1 one for
+  /// each i.
+  public func stridedBatchLast(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
+    strided(s, rows: rows, elementSize: elementSize)
+      + (s.d > 1 ? Double(s.a - 1) * FactorModel.nextProduct : 0)
+  }
+
+  /// Seconds of a factor batch last composed of MLX operations: with d = 1 the product alone, else copies of
+  /// x and y too, 2.5 times what moving both once takes.
+  public func composedBatchLast(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
+    let product =
+      strided(s, rows: rows, elementSize: elementSize) - FactorModel.stridedLaunch
+      + FactorModel.denseLaunch
+    guard s.d > 1 else { return product }
+    let bytes = Double(rows * (s.inputs + s.outputs) * elementSize)
+    return product + 2.5 * bytes / gpu.copyRate + 2 * FactorModel.launch
   }
 
   /// Seconds of a factor by turned rows: x and y are copied before and after the products, a third slower

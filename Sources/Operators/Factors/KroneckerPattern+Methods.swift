@@ -25,7 +25,7 @@ extension KroneckerPattern {
     }
     let size = dtype.size
     var predictions = [
-      FactorMethod.composed: model.composed(shape, rows: rows, elementSize: size)
+      FactorMethod.composed: model.composedBatchLast(shape, rows: rows, elementSize: size)
     ]
     let reason = "batch last needs none: strided products copy nothing"
     var obstacles: [FactorMethod: String] = [.kernel: reason, .warpgroups: reason, .turned: reason]
@@ -37,7 +37,7 @@ extension KroneckerPattern {
     }
     do {
       _ = try StridedProducts.named(dtype: dtype, allowsTF32: allowsTF32)
-      predictions[.strided] = model.strided(shape, rows: rows, elementSize: size)
+      predictions[.strided] = model.stridedBatchLast(shape, rows: rows, elementSize: size)
     } catch {
       obstacles[.strided] = error.description
     }
