@@ -81,6 +81,24 @@ private enum Packages {
     }
   }
 
+  @Test(.enabled(if: Packages.text, Packages.missing), arguments: [0.001, 0.5])
+  func fewDocumentsFillBothParts(validation: Double) throws {
+    try withTemporaryFolder { folder in
+      // By their hashes all three are in the training part for a share of 0.001.
+      let sources = ["apple", "pear", "plum"].map { folder.appending(path: "\($0).txt") }
+      for (index, source) in sources.enumerated() {
+        let text = String(repeating: "the fruit of tree number \(index) is ripe, ", count: 20)
+        try Data(text.utf8).write(to: source)
+      }
+      let report = try TextPreparation(
+        sources: sources, vocabulary: .trained(size: 300), validation: validation
+      ).write(to: folder.appending(path: "set"))
+      #expect(report.train.documents + report.validation.documents == 3)
+      #expect(report.train.documents > 0 && report.validation.documents > 0)
+      try Dataset.open(at: folder.appending(path: "set")).verify()
+    }
+  }
+
   @Test(.enabled(if: Packages.text, Packages.missing))
   func theSplitDependsOnTheTextAlone() throws {
     try withTemporaryFolder { folder in

@@ -136,9 +136,10 @@ extension TextPreparation {
         spaces = sum(map(str.isspace, document[:20000]))
         return len(document) >= settings["shortest"] and letters + spaces >= 0.6 * min(len(document), 20000)
 
-    def is_held_out(document):
+    def place(document):
+        """The hash that decides the part: the lowest are held out."""
         digest = hashlib.blake2b(document.encode("utf-8", "replace"), digest_size=8).digest()
-        return int.from_bytes(digest, "big") < settings["validation"] * 2**64
+        return int.from_bytes(digest, "big")
 
     files = sorted({entry for source in settings["sources"] for entry in walk(source)})
     if not files:
@@ -148,26 +149,41 @@ extension TextPreparation {
     total_bytes = sum(os.path.getsize(path) for path, _ in files) or 1
     done = 0
     texts = {part: open(f".{part}.text", "wb") for part in parts}
+
+    def store(part, document):
+        data = document.encode("utf-8", "replace")
+        texts[part].write(struct.pack("<Q", len(data)) + data)
+        counts[part]["documents"] += 1
+        counts[part]["characters"] += len(document)
+
     for path, kind in files:
         for document in filter(is_text, documents(path, kind)):
-            part = parts[is_held_out(document)]
-            data = document.encode("utf-8", "replace")
-            texts[part].write(struct.pack("<Q", len(data)) + data)
-            counts[part]["documents"] += 1
-            counts[part]["characters"] += len(document)
+            store(parts[place(document) < settings["validation"] * 2**64], document)
         done += os.path.getsize(path)
         found = sum(count["characters"] for count in counts.values())
         progress("read", done, total_bytes, f"{found / 1e6:.1f} million characters")
     for file in texts.values():
         file.close()
-    for part in parts:
-        if not counts[part]["documents"]:
-            fail(f"expected documents for both parts, got none for {part}; give more text or another --validation.")
 
     def stored(part):
         with open(f".{part}.text", "rb") as file:
             while head := file.read(8):
                 yield file.read(struct.unpack("<Q", head)[0]).decode("utf-8")
+
+    # The hashes of a few documents may all lie on one side: then the one nearest to the other goes there.
+    for part, other, nearest in (("validation", "train", min), ("train", "validation", max)):
+        if counts[part]["documents"]:
+            continue
+        if counts[other]["documents"] < 2:
+            fail(f"expected documents for both parts, got none for {part}; give more text.")
+        few = list(stored(other))
+        moved = nearest(few, key=place)
+        few.remove(moved)
+        for name, chosen in ((part, [moved]), (other, few)):
+            counts[name].update(documents=0, characters=0)
+            with open(f".{name}.text", "wb") as texts[name]:
+                for document in chosen:
+                    store(name, document)
 
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     if settings["tokenizer"]:
