@@ -5,7 +5,8 @@ import Tessera
 struct BenchFactors: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "factors",
-    abstract: "Measure Kronecker-sparse factors by every method, beside the usual ways and dense.")
+    abstract: "Measure Kronecker-sparse factors by every method, beside the usual ways and dense.",
+    discussion: "Ctrl-C and SIGTERM end it after the pattern under way, with what was measured.")
 
   @Option(help: "A file of patterns AxBxCxD, one a line; '#' begins a comment.")
   var patterns: String
@@ -45,13 +46,15 @@ struct BenchFactors: ParsableCommand {
     try Interruption.watch()
     let line = ProgressLine()
     let benchmark = try FactorBenchmark.run(
-      list, rows: batch, dtype: dtype, layout: layout, energySeconds: energy
-    ) {
-      completed, total, pattern in
-      line.show("measure", completed, total, pattern)
-      try Interruption.check()
-    }
+      list, rows: batch, dtype: dtype, layout: layout, energySeconds: energy,
+      progress: { line.show("measure", $0, $1, $2) },
+      isStopRequested: { Interruption.isRequested })
     try printing.print(benchmark) { benchmark.table }
+    if Interruption.isRequested {
+      let words = "interrupted after \(benchmark.patterns.count) of \(list.count) patterns.\n"
+      FileHandle.standardError.write(Data(words.utf8))
+      throw ExitCode(Interruption.exitCode)
+    }
   }
 }
 

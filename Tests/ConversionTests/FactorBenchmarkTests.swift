@@ -43,4 +43,16 @@ import Testing
       FactorBenchmark.self, from: try JSONEncoder().encode(result))
     #expect(decoded.patterns.count == 2 && decoded.layout == layout)
   }
+
+  @Test func whatWasMeasuredBeforeAStopIsKept() throws {
+    var asked = 0
+    let result = try FactorBenchmark.run(
+      [KroneckerPattern(1, 4, 6, 2), KroneckerPattern(3, 4, 2, 1)], rows: 9, dtype: .float32,
+      layout: .first, ceilings: { Ceilings(operations: 4e15, bytes: 2e9) },
+      isStopRequested: {
+        asked += 1
+        return asked > 1
+      })
+    #expect(result.patterns.map(\.pattern) == ["1x4x6x2"] && asked == 2)
+  }
 }

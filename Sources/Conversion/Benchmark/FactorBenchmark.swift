@@ -88,27 +88,33 @@ public struct FactorBenchmark: Codable, Sendable {
   ///
   /// What is expected to take more than 30 times what is chosen is left out, as is a dense matrix of
   /// more than 2²⁷ numbers. Energy is read over `energySeconds` each, if there is a counter. `progress` is
-  /// called before each pattern; throws what it throws.
+  /// called before each pattern, and whether to stop there asked: then the result has those before.
+  ///
+  /// Throws what `progress` throws.
   public static func run(
     _ patterns: [KroneckerPattern], rows: Int, dtype: DType, layout: FactorLayout = .first,
     energySeconds: Double = 0.3,
-    progress: (_ completed: Int, _ total: Int, _ pattern: String) throws -> Void = { _, _, _ in }
+    progress: (_ completed: Int, _ total: Int, _ pattern: String) throws -> Void = { _, _, _ in },
+    isStopRequested: () -> Bool = { false }
   ) throws -> FactorBenchmark {
     try run(
       patterns, rows: rows, dtype: dtype, layout: layout, energySeconds: energySeconds,
-      ceilings: { try Ceilings.measured(dtype: dtype) }, progress: progress)
+      ceilings: { try Ceilings.measured(dtype: dtype) }, progress: progress,
+      isStopRequested: isStopRequested)
   }
 
   static func run(
     _ patterns: [KroneckerPattern], rows: Int, dtype: DType, layout: FactorLayout,
     energySeconds: Double = 0, ceilings: () throws -> Ceilings,
-    progress: (_ completed: Int, _ total: Int, _ pattern: String) throws -> Void = { _, _, _ in }
+    progress: (_ completed: Int, _ total: Int, _ pattern: String) throws -> Void = { _, _, _ in },
+    isStopRequested: () -> Bool = { false }
   ) throws -> FactorBenchmark {
     if layout == .first { KroneckerPattern.prepare(patterns, rows: rows, dtype: dtype) }
     let ceilings = try ceilings()
     let meter = energySeconds > 0 && Device.default == .gpu ? EnergyMeter() : nil
     var results: [Row] = []
     for (index, pattern) in patterns.enumerated() {
+      if isStopRequested() { break }
       try progress(index, patterns.count, "\(pattern)")
       results.append(
         try row(
