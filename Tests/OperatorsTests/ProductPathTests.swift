@@ -1,3 +1,4 @@
+import Foundation
 import Kernels
 import MLX
 import OrderedCollections
@@ -69,6 +70,18 @@ import Testing
     for result in try item.run() {
       #expect(result.isPassed, "\(result.what): \(result.worst)")
     }
+  }
+
+  @Test func aCaseThatThrowsEndsTheCheckAndLeavesWhatWasFound() throws {
+    var check = try JSONDecoder().decode(KernelCheck.self, from: Data(#"{"items": []}"#.utf8))
+    let item = KernelCheck.Item(name: "a", what: "product", worst: 0.5, isPassed: true)
+    check.add([("a", { [item] })])
+    #expect(check.isPassed)
+    check.add([("b", { throw KernelError("it broke") }), ("c", { [item] })])
+    check.add([("d", { [item] })])
+    #expect(check.items.count == 1 && !check.isPassed && check.ending == "b: it broke")
+    #expect(check.table.contains("the check ended at b: it broke\n1 results of"))
+    #expect(check.table.contains("largest error 0.50"))
   }
 
   @Test(.enabled(if: Device.default == .cpu, "there is a GPU"))

@@ -55,10 +55,12 @@ public struct KernelCheck: Codable, Sendable {
   }
 
   /// What was compared.
-  public var items: [Item]
+  public var items: [Item] = []
+  /// The case that threw and its sentence, if one did: the last that was run.
+  public var ending: String?
 
-  /// Whether all passed.
-  public var isPassed: Bool { items.allSatisfy(\.isPassed) }
+  /// Whether all were run and passed.
+  public var isPassed: Bool { ending == nil && items.allSatisfy(\.isPassed) }
 
   /// Runs all cases.
   ///
@@ -67,7 +69,6 @@ public struct KernelCheck: Codable, Sendable {
     guard Device.default == .gpu else {
       throw KernelError("the check is of a GPU's kernels, and products run on the CPU")
     }
-    items = []
     add(KernelCheck.cases.map { item in ("\(item)", { try KernelCheck.run(item) }) })
     add(try FactorCheck.runs())
     add(TwoFourCheck.runs())
@@ -76,18 +77,14 @@ public struct KernelCheck: Codable, Sendable {
   /// One case by name.
   public typealias Run = (name: String, results: () throws -> [Item])
 
-  /// Runs cases and keeps what they result in.
-  ///
-  /// One that throws is a failure, with its sentence, and the last: a GPU that has met an error computes nothing any more.
+  /// Runs cases and keeps what they result in, up to one that throws: a GPU that has met an error computes
+  /// nothing any more.
   public mutating func add(_ runs: [Run]) {
-    guard !items.contains(where: { $0.worst == .greatestFiniteMagnitude }) else { return }
-    for run in runs {
+    for run in runs where ending == nil {
       do {
         items += try run.results()
       } catch {
-        items.append(
-          Item(name: run.name, what: "\(error)", worst: .greatestFiniteMagnitude, isPassed: false))
-        return
+        ending = "\(run.name): \(error)"
       }
     }
   }
@@ -220,15 +217,13 @@ public struct KernelCheck: Codable, Sendable {
 
   /// The failures, and one line for all.
   public var table: String {
-    let failures = items.filter { !$0.isPassed }.map { item in
-      item.worst == .greatestFiniteMagnitude
-        ? "\(item.name) ended the check: \(item.what)"
-        : "\(item.name), \(item.what): error \(item.worst) of what is allowed"
+    let failures = items.filter { !$0.isPassed }.map {
+      "\($0.name), \($0.what): error \($0.worst) of what is allowed"
     }
     let worst = items.map(\.worst).max() ?? 0
     let cases = KernelCheck.cases.count + FactorCheck.cases.count + TwoFourCheck.cases.count
     return
-      (failures + [
+      (failures + [ending.map { "the check ended at \($0)" }].compactMap(\.self) + [
         "\(items.count) results of \(cases) cases, "
           + "\(failures.count) failures, "
           + "largest error \(String(format: "%.2f", worst)) of what is allowed"
