@@ -1,4 +1,9 @@
 extension Encoder {
+  /// Whether the algorithm multiplies matrices exactly.
+  ///
+  /// The error is computed by cancellation, to about 10⁻¹³; inexact algorithms start above 10⁻⁴.
+  public var isExact: Bool { error < 1e-10 }
+
   /// The relative squared error ‖T − Σ_p u_p ⊗ v_p ⊗ w_p‖² / t³ of the product of random matrices.
   ///
   /// T is the matrix multiplication tensor. For independent zero-mean entries of equal variance,

@@ -37,7 +37,7 @@ public struct EncoderSummary: Codable, Sendable {
     largestCoefficient = encoder.largestCoefficient
     noiseGain = encoder.noiseGain
     nonZeros = encoder.nonZeros
-    bfloat16Error = error < 1e-10 ? encoder.roundingError().encodedAndProducts : nil
+    bfloat16Error = encoder.isExact ? encoder.roundingError().encodedAndProducts : nil
     productRatio = encoder.productRatio
     costRatio = encoder.costRatio(inputs: inputs, outputs: outputs)
   }

@@ -9,7 +9,7 @@ extension OperatorSpec {
   /// T2T-ViT). Where the rows of a tile have nothing to do with each other, random tables only mix them up.
   public func startingAnew(seed: UInt64) -> OperatorSpec {
     guard case .strassenTile(let rank, let tile, nil, .sequence) = self,
-      let encoder = try? Encoder.best(tile: tile, rank: rank), encoder.error > 1e-10
+      let encoder = try? Encoder.best(tile: tile, rank: rank), !encoder.isExact
     else { return self }
     return .strassenTile(rank: rank, tile: tile, encoder: "random-\(seed)", rows: .sequence)
   }

@@ -10,10 +10,7 @@ public enum TokenFlow: String, Hashable, Sendable, CaseIterable {
 
 extension StrassenTile {
   /// Whether ``encoder`` multiplies matrices exactly, so that a fitted layer treats rows independently.
-  public var isExact: Bool {
-    // The error is computed by cancellation, to about 10⁻¹³; inexact algorithms start above 10⁻⁴.
-    encoder.error < 1e-10
-  }
+  public var isExact: Bool { encoder.isExact }
 
   /// Refuses a row policy that lets outputs see tokens that they must not see.
   ///
