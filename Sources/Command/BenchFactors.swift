@@ -51,9 +51,7 @@ struct BenchFactors: ParsableCommand {
       isStopRequested: { Interruption.isRequested })
     try printing.print(benchmark) { benchmark.table }
     if Interruption.isRequested {
-      let words = "interrupted after \(benchmark.patterns.count) of \(list.count) patterns.\n"
-      FileHandle.standardError.write(Data(words.utf8))
-      throw ExitCode(Interruption.exitCode)
+      try Interruption.end(" after \(benchmark.patterns.count) of \(list.count) patterns.")
     }
   }
 }

@@ -1,3 +1,4 @@
+import ArgumentParser
 import Foundation
 import Synchronization
 import Tessera
@@ -55,6 +56,12 @@ enum Interruption: Error, CustomStringConvertible {
         if !isFirst { kill(getpid(), SIGHUP) }
       }
     }
+  }
+
+  /// Ends a command that was asked to stop and has written what it had: says so, and throws the exit code.
+  static func end(_ what: String) throws -> Never {
+    FileHandle.standardError.write(Data("interrupted\(what)\n".utf8))
+    throw ExitCode(exitCode)
   }
 
   /// Throws if a signal asked to stop.

@@ -75,9 +75,7 @@ struct StudyRun: ParsableCommand {
       "\(results.table)\n\(results.summary)\nwritten: \(study.output.path(percentEncoded: false))"
     }
     if Interruption.isRequested {
-      FileHandle.standardError.write(
-        Data("interrupted; go on with: tessera study \(file)\n".utf8))
-      throw ExitCode(Interruption.exitCode)
+      try Interruption.end("; go on with: tessera study \(file)")
     }
   }
 }

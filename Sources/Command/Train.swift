@@ -48,9 +48,7 @@ struct Train: ParsableCommand {
     try trainer.writePage(result)
     try printing.print(result) { result.summary }
     if result.ending == .interrupted {
-      FileHandle.standardError.write(
-        Data("interrupted; go on with: tessera train \(self.recipe) --resume\n".utf8))
-      throw ExitCode(Interruption.exitCode)
+      try Interruption.end("; go on with: tessera train \(self.recipe) --resume")
     }
   }
 }
