@@ -64,7 +64,7 @@ func expectUnchanged(_ copy: URL, from folder: URL, files: [String]) throws {
   )
   #expect(before.keys.sorted() == after.keys.sorted())
   for (name, array) in before {
-    #expect(after[name]?.shape == array.shape)
+    #expect(after[name]?.shape == array.shape && after[name]?.dtype == array.dtype)
     #expect(try after[name]?.asBytes() == array.asBytes())
   }
 }

@@ -180,17 +180,15 @@ enum SmallVisionModel: String, CaseIterable, CustomTestStringConvertible {
     }
   }
 
+  private func replaceAll(of model: any ImageClassifier, by spec: OperatorSpec) throws {
+    let paths = model.namedModules().filter { $0.value is Linear }.keys
+    try model.replaceLayers(paths.map { (key: $0, value: spec) }, key: MLXRandom.key(5))
+  }
+
   @Test func everyLinearLayerCanBeReplaced() throws {
     for small in SmallVisionModel.allCases {
       let model = try small.model
-      var layers: [String: Module] = [:]
-      for (path, module) in model.namedModules() {
-        guard let dense = module as? Linear else { continue }
-        layers[path] = try StructuredLinear(
-          .lowRank(rank: 2), inputs: dense.inputDimensions, outputs: dense.outputDimensions,
-          bias: dense.bias != nil, key: MLXRandom.key(5))
-      }
-      try model.update(modules: layers)
+      try replaceAll(of: model, by: .lowRank(rank: 2))
       #expect(!model.namedModules().values.contains { $0 is Linear })
       try eval(model(small.golden("images")))
     }
@@ -199,14 +197,7 @@ enum SmallVisionModel: String, CaseIterable, CustomTestStringConvertible {
   @Test(arguments: [SmallVisionModel.vit, .t2t])
   func tilesMixNoImages(_ small: SmallVisionModel) throws {
     let model = try small.model
-    var layers: [String: Module] = [:]
-    for (path, module) in model.namedModules() {
-      guard let dense = module as? Linear else { continue }
-      layers[path] = try StructuredLinear(
-        .strassenTile(rank: 16), inputs: dense.inputDimensions, outputs: dense.outputDimensions,
-        bias: dense.bias != nil, key: MLXRandom.key(7))
-    }
-    try model.update(modules: layers)
+    try replaceAll(of: model, by: .strassenTile(rank: 16))
     let images = try small.golden("images")
     try expectClose(
       try model(images)[0..<1], try model(images[0..<1]), .roundings(64, of: .float32))

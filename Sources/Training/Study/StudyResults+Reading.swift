@@ -1,4 +1,5 @@
 import Foundation
+import OrderedCollections
 
 /// The runs at one place of a study, repetitions taken together.
 struct StudyGroup: Hashable, Sendable {
@@ -44,18 +45,9 @@ extension StudyResults {
   var groups: [StudyGroup] {
     guard let best = analysis.best else { return allGroups }
     let models = groupAxes.filter { $0 != best }
-    var order: [String] = []
-    var chosen: [String: StudyGroup] = [:]
-    for group in allGroups {
-      let model = label(group, models)
-      if chosen[model] == nil { order.append(model) }
-      if let score = group.mean, !(chosen[model]?.mean.map { $0 <= score } ?? false) {
-        chosen[model] = group
-      } else {
-        chosen[model] = chosen[model] ?? group
-      }
+    return OrderedDictionary(grouping: allGroups) { label($0, models) }.values.compactMap { same in
+      same.min { ($0.mean ?? .infinity) < ($1.mean ?? .infinity) }
     }
-    return order.compactMap { chosen[$0] }
   }
 
   /// The rows, repetitions taken together, in the order of the first of each.
