@@ -22,7 +22,8 @@ public struct FactorModel: Sendable {
   static let launch = 3e-6
   /// Seconds to begin a batch of strided products: one kernel for its room, and a captured graph.
   static let stridedLaunch = 15e-6
-  /// Seconds that each further product of a list adds; what it begins while another runs counts half.
+  /// Seconds that each further product of a list adds: 6 µs where products are short, less where they run
+  /// side by side.
   static let nextProduct = 4e-6
   /// Seconds to begin a dense product.
   static let denseLaunch = 13e-6

@@ -358,7 +358,7 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
       for (int l = 0; l < width; ++l)
 #pragma unroll
         for (int e = 0; e < 4 * tiles; ++e) acc[l][e] = 0.0f;
-u32 values[operandBuffers][copies][group][4];
+      u32 values[operandBuffers][copies][group][4];
 #pragma unroll 1
       for (int chunkIndex = 0; chunkIndex < chunks; ++chunkIndex) {
         const int index = (tile - start) * chunks + chunkIndex, stage = index % stages;
