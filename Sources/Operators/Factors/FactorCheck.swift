@@ -104,10 +104,12 @@ struct FactorCheck: Sendable, CustomStringConvertible {
     return cases
   }()
 
-  /// All cases; what they take is compiled on all processors first.
-  static func runs() throws -> [KernelCheck.Run] {
+  /// The cases asked for; what they take is compiled on all processors first.
+  static func runs(where isAsked: (String) -> Bool) throws -> [KernelCheck.Run] {
     let library = try KernelLibrary.current.get()
-    let cases = cases.filter { $0.method != .warpgroups || library.gpu.major == 9 }
+    let cases = cases.filter { item in
+      isAsked("\(item)") && (item.method != .warpgroups || library.gpu.major == 9)
+    }
     library.prepare(
       cases.flatMap { item in
         let extra = item.hasExtras ? MLXArray.zeros([1]) : nil
