@@ -202,12 +202,10 @@ class PairGroupsPlan:
 
     @property
     def core_bytes(self):
-        """Of core 0, whose columns are halved among two warpgroups, and of core 1, whose columns come in parts of up to 96."""
         run = 4 if self.shape.n1 >= 24 else 2 if self.shape.n1 >= 12 else 1
         tiles = ceil_div(self.shape.n1, 8 * run) * run
-        parts = ceil_div(tiles, 12)
         return (self.pieces * self.window_steps * self.j_groups * self.shape.rank * self.group_tiles * 256,
-                self.output_pieces * self.chunks // 2 * parts * round_up(ceil_div(tiles, parts), run) * 256)
+                self.output_pieces * self.chunks // 2 * tiles * 256)
 
     @property
     def words(self):
@@ -254,6 +252,13 @@ def pair_groups_candidates(shape):
             plans = [p for p in plans if p.fits and p.stages <= max(2 * p.boxes, 4)]
             result += plans[:1]
     return result
+
+
+def pair_groups_plan(shape):
+    """The plan by rule: the smallest cluster that has room for a whole step of x, with two buffers where they fit beside it; else
+    the largest cluster."""
+    plans = sorted(pair_groups_candidates(shape), key=lambda p: (p.cluster, -p.buffers))
+    return next((p for p in plans if p.stages >= p.boxes), plans[-1] if plans else None)
 
 
 class Pair:

@@ -30,11 +30,9 @@ public struct PairGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   private var groupTiles: Int { ceilDivide(ceilDivide(shape.n0, 8), jGroups) }
   /// Bytes of a block's cores.
   private var coreBytes: (first: Int, second: Int) {
-    let parts = ceilDivide(columnTiles, 12)
-    let partTiles = roundUp(ceilDivide(columnTiles, parts), runTiles)
-    return (
+    (
       pieces * windowSteps * jGroups * shape.rank * groupTiles * 256,
-      outputPieces * chunks / 2 * parts * partTiles * 256
+      outputPieces * chunks / 2 * columnTiles * 256
     )
   }
 
@@ -71,5 +69,42 @@ extension PairGroupsPlan: PairDivision {
       "X_STAGES": stages, "Z_BUFFERS": buffers, "TENSOR": pieces * shape.m0 % 8 == 0 ? 1 : 0,
       "EPILOGUE": epilogue.parts, "Y_ALIGNED": isOutputAligned ? 1 : 0,
     ]
+  }
+}
+
+extension PairGroupsPlan {
+  /// The plan for a pair, `nil` where the cores do not fit the shared memory of a cluster of eight.
+  ///
+  /// The smallest cluster that has room for a whole step of x, with two buffers where they fit beside it; else
+  /// the largest cluster.
+  public static func named(_ shape: PairShape) -> PairGroupsPlan? {
+    guard [shape.m0, shape.m1, shape.n0, shape.n1, shape.rank].allSatisfy({ $0 > 0 }),
+      shape.intermediates <= 1 << 16
+    else { return nil }
+    let plans = [1, 2, 4, 8].flatMap { cluster in
+      [2, 1].compactMap { deepest(shape, cluster: cluster, buffers: $0) }
+    }
+    return plans.first { $0.stages >= $0.boxes } ?? plans.last
+  }
+
+  /// The plan with as many stages as there is room for, at most two steps of them.
+  private static func deepest(_ shape: PairShape, cluster: Int, buffers: Int) -> PairGroupsPlan? {
+    (2...16).reversed().lazy.map {
+      PairGroupsPlan(shape: shape, cluster: cluster, stages: $0, buffers: buffers)
+    }.first { $0.fits && $0.stages <= max(4, 2 * $0.boxes) }
+  }
+
+  /// Seconds expected for so many rows.
+  ///
+  /// A cluster takes step after step; a step costs what its blocks hand each other and themselves, and the matrix
+  /// instructions of the second product. The three rates are fitted to the pairs of docs/log-gpu-factors.md at
+  /// 25088 rows, those of rank 1 within 13 %.
+  public func seconds(rows: Int, gpu: GPU) -> Double {
+    let clusters = max(1, gpu.residentClusters(of: cluster))
+    let turns = Double(ceilDivide(ceilDivide(rows, stepRows), clusters))
+    let own = Double(outputPieces * ceilDivide(inner, 8) * stepRows * 16)
+    let clocks = Double(outputPieces * columnTiles * chunks * 2)
+    let step = own * Double(cluster - 1) * 38e-12 + own * 83e-12 + clocks * 2.02e-9
+    return 9e-6 + (shape.rank == 1 ? 1 : 1.15) * turns * step
   }
 }

@@ -88,8 +88,8 @@ public struct PairKernels: Sendable {
 
   /// x [M, m1·m0] → y [M, n0·n1] and, with `keeps`, z [M, n0, padded inner indices].
   private func launch(
-    _ plan: any PairDivision, _ x: MLXArray, _ packed: MLXArray, _ epilogue: FactorEpilogue = .init(),
-    keeps: Bool = false, writes: Bool = true
+    _ plan: any PairDivision, _ x: MLXArray, _ packed: MLXArray,
+    _ epilogue: FactorEpilogue = .init(), keeps: Bool = false, writes: Bool = true
   ) throws(KernelError) -> [MLXArray] {
     let shape = plan.shape
     let rows = x.dim(0)

@@ -6,8 +6,9 @@
 // product with eight neighbouring inner indices of one row and output piece: 16 bytes, stored where the second product of their owner reads
 // them. A block stores its own share by ordinary stores: asynchronous ones, counted one by one, take 1.2 cycles each.
 //
-// Two warpgroups do the first product, one the second, one copies. Barriers in shared memory connect them. z is handed over in
-// two halves, even and odd pieces, so that the sends of one overlap the product of the other.
+// Two warpgroups do the first product, one the second, one copies. Barriers in shared memory connect them. A chunk of z is sent while the
+// next is multiplied, and z is handed over in two halves, even and odd pieces, so that the sends of one overlap the second product of
+// the other.
 //
 //   x, y     [rows, m1 * m0] and [rows, n0 * n1], row pitch pitchX and pitchY elements; see Epilogue.cuh. With TENSOR (slices of whole 16
 //            bytes) x comes by a tensor map where its rows begin at such multiples, else element by element. The parts of the epilogue are
@@ -40,6 +41,8 @@
 
 constexpr int stages = TESSERA_X_STAGES, buffers = TESSERA_Z_BUFFERS;
 constexpr bool tensor = TESSERA_TENSOR;
+// Registers of a thread: of the first product 48 for each tile, half of them on their way, and what is left for the second.
+constexpr int registers0 = groupTiles > 3 ? 200 : 168, registers1 = 512 - 24 - 2 * registers0;
 constexpr int groupThreads = 128, threads = 4 * groupThreads, senders = 2 * groupThreads;
 
 // Where there are two halves, the sums of a lane are of one even and one odd piece in turn, and every block has both.
@@ -147,42 +150,64 @@ __device__ __forceinline__ void runCopies(
 
 constexpr int instructions = 8 / span;  // instructions of a chunk and step
 typedef float Sums[instructions][4 * span * groupTiles];
+/// A chunk as it is sent: [parity of j][tile][row half], 16 bytes each.
+constexpr int sends = 4 * groupTiles;
+typedef u32 Words[sends][4];
 
-/// Hands the sums of chunk `chunk`, in the tiles at places from `firstPlace` on, for pieces j of one parity to the blocks that own them.
-template <int firstPlace>
-__device__ __forceinline__ void send(const Block& block, const Sums& acc, int chunk, int parity, int buffer, int row, int lane) {
-  // In most divisions all that depends on the lane is the same in every tile.
-  constexpr bool regular = outputPieces % 8 == 0 || 8 % outputPieces == 0;
+__device__ __forceinline__ void pack(Words& words, const Sums& acc, int chunk) {
 #pragma unroll
-  for (int tile = 0; tile < groupTiles; ++tile) {
-    const int first = tileAtPlace(firstPlace + tile, block.self) * 8, column = 2 * (lane & 3) + parity, j = first + column;
-    if (jGroups * groupTiles * 8 != n0 && j >= n0) continue;
-    const int owner = regular ? first / outputPieces + column / outputPieces : j / outputPieces;
-    const u32 place = block.z(buffer) + (regular ? first % outputPieces * chunks / 8 * boxBytes : 0)
-        + placeOfZ((regular ? column : j) % outputPieces, block.self * chunksHere + chunk, row);
+  for (int index = 0; index < sends; ++index) {
+    const int parity = index / (2 * groupTiles), tile = index / 2 % groupTiles, h = index % 2;
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      u32 word[4];
+    for (int i = 0; i < 4; ++i) {
+      float pair[2];
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        float pair[2];
-#pragma unroll
-        for (int n = 0; n < 2; ++n) {
-          const int inner = 2 * i + n;
-          pair[n] = chunk * 8 + inner < innerHere
-              ? acc[inner / span][(inner % span * groupTiles + tile) * 4 + 2 * h + parity]
-              : 0.0f;
-        }
-        word[i] = Element::pack(pair[0], pair[1]);
+      for (int n = 0; n < 2; ++n) {
+        const int inner = 2 * i + n;
+        pair[n] = chunk * 8 + inner < innerHere ? acc[inner / span][(inner % span * groupTiles + tile) * 4 + 2 * h + parity] : 0.0f;
       }
-      const uint4 v = make_uint4(word[0], word[1], word[2], word[3]);
-      if (clusterSize == 1 || owner == block.self)
-        storeShared16(place + h * 8 * lineBytes, v);
-      else
-        storeToBlock(place + h * 8 * lineBytes, block.fullZ(buffer, parity % halves), owner, v);
+      words[index][i] = Element::pack(pair[0], pair[1]);
     }
   }
 }
+
+/// One warpgroup's chunks on their way to the blocks that own their pieces. Its tiles are at places from `firstPlace` on.
+template <int firstPlace>
+struct Sender {
+  const Block& block;
+  int row, lane;
+
+  /// Sends part `part` of `instructions` of a chunk of the step `step`.
+  __device__ __forceinline__ void send(const Words& words, int chunk, bool isFirst, bool isLast, int step, int part) const {
+    const int buffer = step % buffers;
+#pragma unroll
+    for (int index = part * sends / instructions; index < (part + 1) * sends / instructions; ++index) {
+      const int parity = index / (2 * groupTiles), first = parity * 2 * groupTiles;
+      if (isFirst && index == first && parity < halves && step >= buffers)
+        barrierWait(block.emptyZ(buffer, parity), (step / buffers - 1) & 1);
+      store(words[index], chunk, parity, index / 2 % groupTiles, index % 2, buffer);
+      if (isLast && index == first + 2 * groupTiles - 1 && parity + halves >= 2) {
+        __syncwarp();
+        barrierArriveIf(lane == 0, block.fullZ(buffer, parity % halves));
+      }
+    }
+  }
+
+  __device__ __forceinline__ void store(const u32 (&word)[4], int chunk, int parity, int tile, int h, int buffer) const {
+    // In most divisions all that depends on the lane is the same in every tile.
+    constexpr bool regular = outputPieces % 8 == 0 || 8 % outputPieces == 0;
+    const int first = tileAtPlace(firstPlace + tile, block.self) * 8, column = 2 * (lane & 3) + parity, j = first + column;
+    if (jGroups * groupTiles * 8 != n0 && j >= n0) return;
+    const int owner = regular ? first / outputPieces + column / outputPieces : j / outputPieces;
+    const u32 place = block.z(buffer) + (regular ? first % outputPieces * chunks / 8 * boxBytes : 0)
+        + placeOfZ((regular ? column : j) % outputPieces, block.self * chunksHere + chunk, row) + h * 8 * lineBytes;
+    const uint4 v = make_uint4(word[0], word[1], word[2], word[3]);
+    if (clusterSize == 1 || owner == block.self)
+      storeShared16(place, v);
+    else
+      storeToBlock(place, block.fullZ(buffer, parity % halves), owner, v);
+  }
+};
 
 /// The boxes of one step among the stages; `box` is known when compiling.
 struct Ring {
@@ -194,25 +219,30 @@ struct Ring {
   __device__ __forceinline__ u32 parity(int box) const { return turn + box / stages + wraps(box) & 1; }
 };
 
-/// First product of every step, sent to its owners, by one of two warpgroups.
+/// First product of every step, sent to its owners, by one of two warpgroups. A chunk is sent while the next is multiplied.
 template <int group>
 __device__ __forceinline__ void runFirst(const Block& block, const Steps& steps, int lane, int warp) {
   constexpr int half = group % jGroups, firstChunk = splitsChunks ? group : 0, nextChunk = splitsChunks ? 2 : 1;
-  const int row = warp * 16 + (lane >> 2);
+  constexpr int lastChunk = firstChunk + (chunksHere - 1 - firstChunk) / nextChunk * nextChunk;
+  const Sender<half * groupTiles> sender{block, warp * 16 + (lane >> 2), lane};
   const u64 lines = lineDescriptor(block.x(0)), core0 = matrixDescriptor(block.core0());
-  if (steps.count > 0) barrierWait(block.coreArrived(0), 0);
+  Words words;
+  if (steps.count == 0) return;
+  barrierWait(block.coreArrived(0), 0);
 #pragma unroll 1
   for (int step = 0; step < steps.count; ++step) {
-    const int buffer = step % buffers;
     const Ring ring(step);
     // Boxes of this step that have been waited for, and given back. Known when compiling, once the loops are unrolled.
     int arrived = 0, released = 0;
     const auto waitTo = [&](int box) {
       for (; arrived < box; ++arrived) barrierWait(block.full(ring.stage(arrived)), ring.parity(arrived));
     };
+    // One by one: there may be fewer stages than boxes, and the next comes when the one before is free.
     const auto releaseTo = [&](int box) {
-      waitTo(box);
-      for (; released < box; ++released) barrierArriveIf(lane == 0, block.empty(ring.stage(released)));
+      for (; released < box; ++released) {
+        waitTo(released + 1);
+        barrierArriveIf(lane == 0, block.empty(ring.stage(released)));
+      }
     };
 #pragma unroll
     for (int chunk = firstChunk; chunk < chunksHere; chunk += nextChunk) {
@@ -222,54 +252,88 @@ __device__ __forceinline__ void runFirst(const Block& block, const Steps& steps,
 #pragma unroll
       for (int k = 0; k < instructions; ++k) {
         const int inner = chunk * 8 + k * span, piece = inner / rank;
-        if (inner >= innerHere) break;
+        if (inner < innerHere) {
 #pragma unroll
-        for (int at = firstStep(piece); at < endStep(piece); ++at) {
-          waitTo(at / 4 + 1);
-          warpgroupMultiply(acc[k], lines + (ring.stage(at / 4) * boxBytes + at % 4 * 32 >> 4),
-                            core0 + (placeOfCore0(piece, at - firstStep(piece), half, inner % rank) >> 4), at > firstStep(piece));
+          for (int at = firstStep(piece); at < endStep(piece); ++at) {
+            waitTo(at / 4 + 1);
+            warpgroupMultiply(acc[k], lines + (ring.stage(at / 4) * boxBytes + at % 4 * 32 >> 4),
+                              core0 + (placeOfCore0(piece, at - firstStep(piece), half, inner % rank) >> 4), at > firstStep(piece));
+          }
+          warpgroupCommit();
         }
-        warpgroupCommit();
+        if (chunk > firstChunk)
+          sender.send(words, chunk - nextChunk, chunk - nextChunk == firstChunk, false, step, k);
+        else if (step > 0)
+          sender.send(words, lastChunk, lastChunk == firstChunk, true, step - 1, k);
         // The products before these have read their boxes.
-        if (k > 0) {
+        if (k > 0 && inner < innerHere) {
           warpgroupWait<1>();
           releaseTo(firstStep(piece) / 4);
         }
       }
       warpgroupWait<0>();
-      const bool isFirst = chunk == firstChunk, isLast = chunk + nextChunk >= chunksHere;
-      releaseTo(isLast ? boxes : firstStep((chunk + 1) * 8 / rank) / 4);
-#pragma unroll
-      for (int parity = 0; parity < 2; ++parity) {
-        if (isFirst && parity < halves && step >= buffers) barrierWait(block.emptyZ(buffer, parity), (step / buffers - 1) & 1);
-        send<half * groupTiles>(block, acc, chunk, parity, buffer, row, lane);
-        if (isLast && parity + halves >= 2) {
-          __syncwarp();
-          barrierArriveIf(lane == 0, block.fullZ(buffer, parity % halves));
-        }
-      }
+      releaseTo(chunk == lastChunk ? boxes : firstStep((chunk + 1) * 8 / rank) / 4);
+      pack(words, acc, chunk);
     }
   }
+#pragma unroll
+  for (int part = 0; part < instructions; ++part)
+    sender.send(words, lastChunk, lastChunk == firstChunk, true, steps.count - 1, part);
 }
 
 // MARK: - The second product
 
-/// Writes the outputs of part `part` of an output piece that this lane's warp has of 16 rows, of which the first `count` exist.
+/// A part of an output piece as it is written: what a lane has of two rows, in runs.
+constexpr int runs1 = partTiles1 / runTiles;
+typedef u32 Outputs[2][runs1][runLength / 2];
+
+/// Where a part lies: column `start` and those after it up to `end` of the output piece, and `count` rows of a warp's 16 from `firstRow`.
+struct Place {
+  int start, end, count;
+  i64 firstRow;
+};
+
+/// The outputs of a part from its sums.
 __device__ __forceinline__ void finish(
-    const float (&acc)[4 * partTiles1], const Epilogue& epilogue, int start, int part, i64 firstRow, int count, int lane) {
+    Outputs& outputs, float (&acc)[4 * partTiles1], const Epilogue& epilogue, const Place& place, int lane) {
 #pragma unroll
-  for (int h = 0; h < 2; ++h) {
-    const int row = h * 8 + (lane >> 2);
-    if (row >= count) continue;
+  for (int h = 0; h < 2; ++h)
 #pragma unroll
-    for (int run = 0; run < partTiles1 / runTiles; ++run) {
-      const int column = (part * partTiles1 + run * runTiles) * 8 + (lane & 3) * runLength;
-      if (column >= n1) continue;
+    for (int run = 0; run < runs1; ++run) {
+      const int row = h * 8 + (lane >> 2), column = place.start + run * runTiles * 8 + (lane & 3) * runLength;
       float values[runLength];
 #pragma unroll
       for (int i = 0; i < runLength; ++i) values[i] = acc[(run * runTiles + i / 2) * 4 + 2 * h + i % 2];
+      if (row < place.count) epilogue.apply(place.firstRow + row, column, n1 % runLength == 0 ? column + runLength : place.end, values);
+#pragma unroll
+      for (int i = 0; i < runLength / 2; ++i) outputs[h][run][i] = Element::pack(values[2 * i], values[2 * i + 1]);
+    }
+}
+
+/// Writes them.
+__device__ __forceinline__ void write(const Outputs& outputs, const Epilogue& epilogue, const Place& place, int lane) {
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    const int row = h * 8 + (lane >> 2);
+    if (row >= place.count) continue;
+#pragma unroll
+    for (int run = 0; run < runs1; ++run) {
+      const int column = place.start + run * runTiles * 8 + (lane & 3) * runLength;
+      const u32(&word)[runLength / 2] = outputs[h][run];
+      Storage* target = epilogue.y + (place.firstRow + row) * epilogue.pitch + column;
       // Where no run is cut by an end, the compiler is not to provide for it.
-      epilogue.store(firstRow + row, start + column, start + (n1 % runLength == 0 ? column + runLength : n1), values);
+      if (epilogue.aligned && (n1 % runLength == 0 ? column < place.end : column + runLength <= place.end)) {
+        if constexpr (runLength == 8)
+          store16(target, make_uint4(word[0], word[1], word[2], word[3]));
+        else if constexpr (runLength == 4)
+          *(uint2*)target = make_uint2(word[0], word[1]);
+        else
+          *(u32*)target = word[0];
+      } else {
+#pragma unroll
+        for (int i = 0; i < runLength; ++i)
+          if (column + i < place.end) target[i] = (Storage)(word[i / 2] >> i % 2 * 16);
+      }
     }
   }
 }
@@ -319,46 +383,41 @@ __device__ __forceinline__ void runSecond(
 #endif
 #if TESSERA_OUTPUT
       const u64 core1 = matrixDescriptor(block.core1());
-      // Two tasks, a part of a piece each, are under way at a time, and four contraction steps of each.
+      // A part of an output piece at a time, four contraction steps at a time; a part is written while the next is multiplied.
       const int tasks = block.outputsOf(half) * parts1;
       constexpr int blockSteps = steps1 < 4 ? steps1 : 4;
-      const auto multiply = [&](float(&acc)[4 * partTiles1], u32(&rows)[blockSteps][4], int task, int from) {
-        const int first = (task / parts1 * halves + half) * steps1 + from;
-#pragma unroll
-        for (int s = 0; s < blockSteps; ++s)
-          if (from + s < steps1)
-            loadMatrices(rows[s], block.z(buffer) + (first + s) / 4 * boxBytes + row * lineBytes
-                                      + ((lane >> 4 ^ row & 7) * 16 ^ (first + s) % 4 * 32));
-        warpgroupFence();
-#pragma unroll
-        for (int s = 0; s < blockSteps; ++s)
-          if (from + s < steps1)
-            warpgroupMultiply(acc, rows[s], core1 + (((first + s) * parts1 + task % parts1) * partTiles1 * 256 >> 4), from + s > 0);
-        warpgroupCommit();
-      };
-      const auto write = [&](const float(&acc)[4 * partTiles1], int task) {
-        const int piece = task / parts1 * halves + half;
-        finish(acc, epilogue, (block.self * outputPieces + piece) * n1, task % parts1, firstRow + warp * 16, count - warp * 16, lane);
-      };
+      float acc[4 * partTiles1];
+      Outputs outputs;
+      Place place;
 #pragma unroll 1
-      for (int task = 0; task < tasks; task += 2) {
-        float one[4 * partTiles1], other[4 * partTiles1];
-        u32 rowsOfOne[blockSteps][4], rowsOfOther[blockSteps][4];
-        const int next = min(task + 1, tasks - 1);
+      for (int task = 0; task < tasks; ++task) {
+        const int piece = task / parts1 * halves + half, part = task % parts1;
+        u32 rows[blockSteps][4];
 #pragma unroll
         for (int from = 0; from < steps1; from += blockSteps) {
-          if (from > 0) warpgroupWait<1>();
-          multiply(one, rowsOfOne, task, from);
-          if (from > 0) warpgroupWait<1>();
-          multiply(other, rowsOfOther, next, from);
+          const int first = piece * steps1 + from;
+          if (from > 0) warpgroupWait<0>();
+#pragma unroll
+          for (int s = 0; s < blockSteps; ++s)
+            if (from + s < steps1)
+              loadMatrices(rows[s], block.z(buffer) + (first + s) / 4 * boxBytes + row * lineBytes
+                                        + ((lane >> 4 ^ row & 7) * 16 ^ (first + s) % 4 * 32));
+          warpgroupFence();
+#pragma unroll
+          for (int s = 0; s < blockSteps; ++s)
+            if (from + s < steps1)
+              warpgroupMultiply(acc, rows[s], core1 + (((first + s) * parts1 + part) * partTiles1 * 256 >> 4), from + s > 0);
+          warpgroupCommit();
         }
         // The products are started, so z has been read.
-        if (task + 2 >= tasks) release();
-        warpgroupWait<1>();
-        write(one, task);
+        if (task == tasks - 1) release();
+        if (task > 0) write(outputs, epilogue, place, lane);
         warpgroupWait<0>();
-        if (next > task) write(other, next);
+        const int start = (block.self * outputPieces + piece) * n1;
+        place = {start + part * partTiles1 * 8, start + n1, count - warp * 16, firstRow + warp * 16};
+        finish(outputs, acc, epilogue, place, lane);
       }
+      write(outputs, epilogue, place, lane);
 #else
       release();
 #endif
@@ -411,16 +470,19 @@ extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__
   // No block may be written to before its memory is zero and its barriers stand, nor end before the last arrives there.
   clusterSync();
   if (group == 3) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
     runCopies(block, steps, packed, x, pitchX, (u8*)maps + blockIdx.x * 128, byMap, threadIdx.x % groupThreads);
   } else if (group == 2) {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 136;");
+    if constexpr (registers1 > 128)
+      asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers1));
+    else
+      asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers1));
     runSecond(block, steps, inner, epilogue, lane, warp);
   } else if (group == 1) {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 168;");
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers0));
     runFirst<1>(block, steps, lane, warp);
   } else {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 168;");
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers0));
     runFirst<0>(block, steps, lane, warp);
   }
   __syncwarp();

@@ -33,8 +33,9 @@ __host__ __device__ constexpr int placeOfCore0(int piece, int step, int half, in
   return (((piece * windowSteps + step) * jGroups + half) * rank + s) * tilesBytes0;
 }
 
-// Second product: one warpgroup takes up to 96 columns of an output piece at a time.
-constexpr int parts1 = divideUp(columnTiles1, 12), partTiles1 = divideUp(divideUp(columnTiles1, parts1), runTiles) * runTiles;
+// Second product: one warpgroup takes up to 64 columns of an output piece at a time.
+constexpr int partTiles1 = columnTiles1 <= 8 ? columnTiles1 : columnTiles1 % 8 == 0 ? 8 : 4, parts1 = columnTiles1 / partTiles1;
+static_assert(columnTiles1 % partTiles1 == 0, "whole parts");
 constexpr int coreBytes1 = outputPieces * steps1 * parts1 * partTiles1 * 256;
 
 // z of a block's output pieces: lines of 64 numbers, [j][chunk] side by side, as the operand of the second product. Chunks of
