@@ -90,10 +90,12 @@ __device__ __forceinline__ void runFirst(const Block& block, const Steps& steps,
     // Boxes of this step that have been waited for, and given back. Known when compiling, once the loops are unrolled.
     int arrived = 0, released = 0;
     const auto waitTo = [&](int box) {
+#pragma unroll
       for (; arrived < box; ++arrived) barrierWait(block.full(ring.stage(arrived)), ring.parity(arrived));
     };
     // One by one: there may be fewer stages than boxes, and the next comes when the one before is free.
     const auto releaseTo = [&](int box) {
+#pragma unroll
       for (; released < box; ++released) {
         waitTo(released + 1);
         barrierArriveIf(lane == 0, block.empty(ring.stage(released)));
