@@ -122,7 +122,8 @@ struct CompilationTests {
       PairKernels.variants(
         PairShape(m0: 24, m1: 32, n0: 16, n1: 40, rank: 1), dtype: .bfloat16, gradients: true)
       + PairKernels.variants(
-        PairShape(m0: 7, m1: 5, n0: 6, n1: 9, rank: 3), dtype: .float16, activation: .gelu)
+        PairShape(m0: 7, m1: 5, n0: 6, n1: 9, rank: 3), dtype: .float16,
+        epilogue: FactorEpilogue(activation: .gelu))
       + KroneckerKernels.variants(
         KroneckerShape(2, 16, 24, 3), rows: 512, dtype: .float16, gpu: h200, activation: .silu)
       + [KernelVariant(file: "Room.cu", role: "room")]
@@ -174,8 +175,16 @@ struct CompilationTests {
         shape, rows: 512, dtype: dtype, allowsTF32: allowsTF32, gpu: h200, epilogue: bias)
     }
     #expect(Set(variants).count == 12)
+    let pairs = [
+      (PairShape(m0: 24, m1: 32, n0: 16, n1: 40, rank: 1), DType.bfloat16),
+      (.init(m0: 7, m1: 5, n0: 6, n1: 9, rank: 3), .float16),
+    ].flatMap { shape, dtype in
+      PairKernels.variants(
+        shape, dtype: dtype, byWarpgroups: true, epilogue: bias, gradients: true)
+    }
+    #expect(Set(pairs).count == 16)
     let compiler = try NVRTC.current.get()
-    for variant in variants {
+    for variant in variants + pairs {
       let code = try compiler.compile(variant, architecture: "sm_90a")
       #expect(code.starts(with: [0x7f, 0x45, 0x4c, 0x46]), "\(variant.name)")
     }

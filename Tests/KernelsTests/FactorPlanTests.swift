@@ -34,6 +34,25 @@ import Testing
     #expect(PairPlan.named(pair(0, 64, 64, 64, 2)) == nil)
   }
 
+  @Test func warpgroupsDividePairsAsInThePythonLauncher() {
+    let expected: [(PairShape, String, [Int])] = [
+      (pair(32, 32, 32, 32, 1), "g c2 x12 z1", [229_744, 32768]),
+      (pair(64, 64, 64, 64, 1), "g c8 x4 z1", [229_616, 262_144]),
+      (pair(32, 64, 32, 64, 1), "g c4 x8 z1", [229_680, 98304]),
+      (pair(96, 16, 16, 96, 6), "g c8 x6 z2", [201_008, 172_032]),
+      (pair(7, 5, 6, 9, 3), "g c1 x4 z2", [76560, 2688]),
+    ]
+    for (shape, text, numbers) in expected {
+      let plan = PairGroupsPlan.named(shape)
+      #expect(plan?.description == text)
+      #expect(plan.map { [$0.sharedBytes, $0.words] } == numbers)
+    }
+    #expect(
+      PairGroupsPlan.named(pair(64, 64, 64, 64, 2)) == nil, "too many numbers for shared memory")
+    #expect(PairGroupsPlan.named(pair(16, 16, 128, 16, 1)) == nil, "sums of 16 tiles of outputs")
+    #expect(PairGroupsPlan.named(pair(64, 64, 64, 0, 2)) == nil)
+  }
+
   @Test func theTransposeOfATransposeIsThePair() {
     let shape = pair(3, 5, 7, 11, 2)
     #expect(shape.transposed == pair(11, 7, 5, 3, 2))
@@ -84,6 +103,27 @@ import Testing
         #expect((0.8...1.2).contains(expected / kernel), "\(shape): \(expected)")
       }
     }
+  }
+
+  /// docs/log-gpu-factors.md, 2026-11-30: 25088 rows, bf16, milliseconds of both kernels.
+  @Test func warpgroupsAreExpectedWhereTheyWon() {
+    let measured: [(PairShape, Double, Double?)] = [
+      (pair(64, 64, 64, 64, 1), 0.158, 0.196), (pair(48, 64, 48, 64, 1), 0.117, 0.143),
+      (pair(32, 64, 32, 64, 1), 0.076, 0.087), (pair(32, 48, 32, 48, 1), 0.084, 0.081),
+      (pair(32, 32, 32, 32, 1), 0.039, 0.037), (pair(24, 32, 24, 32, 1), 0.032, 0.030),
+      (pair(64, 16, 16, 64, 4), 0.054, 0.043), (pair(128, 16, 16, 128, 8), 0.105, nil),
+    ]
+    for (shape, groups, warps) in measured {
+      let expected = PairGroupsPlan.named(shape)?.seconds(rows: 25088, gpu: h200) ?? 0
+      #expect((0.85...1.15).contains(expected * 1e3 / groups), "\(shape): \(expected)")
+      if let warps, let other = PairPlan.named(shape)?.seconds(rows: 25088, gpu: h200) {
+        #expect((expected < other) == (groups < warps), "\(shape): \(expected), \(other)")
+      }
+    }
+    // With few rows a step of 16 is shorter.
+    let square = pair(32, 64, 32, 64, 1)
+    let warps = PairPlan.named(square)?.seconds(rows: 64, gpu: h200) ?? 1
+    #expect(warps < PairGroupsPlan.named(square)?.seconds(rows: 64, gpu: h200) ?? 0)
   }
 
   @Test func typesCostWhatTheirBytesAndUnitsDo() {

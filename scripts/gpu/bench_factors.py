@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pynvml
 import torch
 
-from factors import Kronecker, Pair, PairBackward, PairShape, kronecker_choice, kronecker_reference, pair_plan
+from factors import (Kronecker, Pair, PairBackward, PairGroups, PairShape, kronecker_choice, kronecker_reference, pair_groups_plan,
+                     pair_plan)
 from timing import median_ms
 
 parser = argparse.ArgumentParser()

@@ -1,7 +1,8 @@
 """Kernels of factors against their definitions: max |ours - exact| <= 2 max |plain - exact| + floor.
 
 `plain` is the same job in the same precision by torch, `exact` in float64. Outputs start as NaN, and NaN fails; every launch is
-repeated and has to give the same bits. usage: check_factors.py [--sanitize] [--groups: only what Hopper's warpgroups and turns do]
+repeated and has to give the same bits. usage: check_factors.py [--sanitize] [--groups: only what Hopper's warpgroups and turns do of single factors]
+[--pair-groups: only pairs by warpgroups]
 """
 
 import sys
@@ -9,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from factors import (BlockGradient, Groups, Kronecker, Pair, PairBackward, PairShape, Turn, bulk_possible, groups_plans, kronecker_aligned,
-                     kronecker_plans, kronecker_reference, pair_plan)
+from factors import (BlockGradient, Groups, Kronecker, Pair, PairBackward, PairPlan, PairShape, Turn, bulk_possible, groups_plans,
+                     kronecker_aligned, kronecker_plans, kronecker_reference, pair_groups_candidates, pair_kernels, pair_plan)
 
 torch.manual_seed(1)
 torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
@@ -59,12 +60,18 @@ def padded(rows, columns, dtype, offset, pitch):
     return storage[offset:].view(rows, pitch)[:, :columns]
 
 
-def pair_case(shape, rows, element="bfloat16", activation="none", extras=False, backward=False, offset=0, extra_pitch=0, cluster=None):
+def pair_case(shape, rows, element="bfloat16", activation="none", extras=False, backward=False, offset=0, extra_pitch=0, cluster=None,
+              buffers=None):
+    """By the kernel of warp-wide instructions or, with `buffers` (of z), of Hopper's warpgroups."""
     bulk = shape.m0 % 8 == 0 and offset % 8 == 0 and (shape.inputs + extra_pitch) % 8 == 0
     bulk_back = shape.n1 % 8 == 0 and offset % 8 == 0 and (shape.outputs + extra_pitch) % 8 == 0
     plan, back = pair_plan(shape, bulk, cluster), pair_plan(shape.transposed, bulk_back, cluster)
-    job = pool.submit(Pair, plan, element, activation)
-    backward_job = pool.submit(PairBackward, plan, back, element) if backward else None
+    if buffers:
+        plan, back = (min(pair_groups_candidates(s), key=lambda p: (cluster not in (None, p.cluster), p.buffers != buffers))
+                      for s in (shape, shape.transposed))
+    whole = offset % 8 == 0 and extra_pitch % 8 == 0
+    job = pool.submit(pair_kernels, plan, element, activation, 7 if extras else 0, whole)
+    backward_job = pool.submit(PairBackward, plan, back, element, True, whole) if backward else None
     cases.append(lambda: run_pair(job.result, backward_job, shape, plan, rows, element, activation, extras, offset, extra_pitch))
 
 
@@ -75,7 +82,7 @@ def run_pair(job, backward_job, shape, plan, rows, element, activation, extras, 
     x.copy_(torch.randn(rows, shape.inputs, device="cuda"))
     y = padded(rows, shape.outputs, dtype, offset, shape.outputs + extra_pitch)
     core0, core1 = shape.draw(torch, dtype)
-    assert plan.bulk == bulk_possible(x, shape.m0), label
+    assert not isinstance(plan, PairPlan) or plan.bulk == bulk_possible(x, shape.m0), label
     draw = lambda *s: torch.randn(*s, device="cuda").to(dtype)
     bias = draw(shape.outputs) if extras else None
     gate, residual = (padded(rows, shape.outputs, dtype, offset, shape.outputs + extra_pitch) for _ in range(2)) if extras else (None, None)
@@ -368,11 +375,57 @@ def pairs():
     pair_case(PairShape(32, 32, 32, 32, 1), 600, backward=True, extra_pitch=5)
 
 
+def pair_groups():
+    square = PairShape(32, 32, 32, 32, 1)
+    if "--sanitize" in sys.argv:
+        pair_case(PairShape(16, 24, 17, 19, 1), 200, "float16", "gelu", extras=True, backward=True, cluster=1, buffers=1)
+        pair_case(PairShape(24, 16, 16, 32, 1), 300, extras=True, backward=True, cluster=2, buffers=2)
+        pair_case(PairShape(7, 5, 6, 9, 3), 141, activation="silu", extras=True, backward=True, cluster=2, buffers=1)
+        return
+    for rows in (1, 63, 64, 65, 1000):
+        pair_case(square, rows, "float16" if rows % 2 else "bfloat16", backward=rows > 4, cluster=2, buffers=1)
+    for cluster in (2, 4, 8):
+        for buffers in (1, 2):
+            pair_case(square, 8193, cluster=cluster, backward=True, extras=True, activation="gelu", buffers=buffers)
+    pair_case(PairShape(16, 16, 16, 16, 1), 9000, backward=True, cluster=1, buffers=1)
+    pair_case(PairShape(16, 16, 16, 16, 2), 9000, backward=True, extras=True, cluster=1, buffers=2)
+    pair_case(PairShape(64, 64, 64, 64, 1), 5001, backward=True, buffers=1)
+    pair_case(PairShape(64, 64, 64, 64, 1), 3001, "float16", "silu", extras=True, buffers=1)
+    pair_case(PairShape(32, 64, 32, 64, 1), 4049, backward=True, activation="gelu_tanh", extras=True, buffers=1)
+    pair_case(PairShape(32, 48, 32, 48, 1), 4049, backward=True, cluster=8, buffers=1)
+    pair_case(PairShape(48, 64, 48, 64, 1), 2049, backward=True, buffers=2)
+    pair_case(PairShape(24, 32, 24, 32, 1), 9049, backward=True, cluster=2, buffers=2)
+    pair_case(PairShape(24, 32, 24, 32, 1), 2049, "float16", backward=True, cluster=8, buffers=1)
+    pair_case(PairShape(32, 32, 32, 32, 2), 4000, backward=True, cluster=4, buffers=2)
+    pair_case(PairShape(24, 32, 24, 32, 4), 3000, backward=True, cluster=8, buffers=1)
+    pair_case(PairShape(64, 16, 16, 64, 4), 5000, backward=True, cluster=2, buffers=1)
+    pair_case(PairShape(48, 16, 16, 48, 3), 5000, backward=True, cluster=2, buffers=2)
+    pair_case(PairShape(96, 16, 16, 96, 6), 3000, backward=True, cluster=8, buffers=2)
+    pair_case(PairShape(128, 16, 16, 128, 8), 3000, backward=True, cluster=8, buffers=1)
+    pair_case(PairShape(16, 16, 16, 16, 16), 3000, backward=True, cluster=2, buffers=1)
+    pair_case(PairShape(40, 30, 36, 28, 1), 777, backward=True, extras=True, cluster=2, buffers=1)
+    pair_case(PairShape(7, 5, 6, 9, 3), 333, backward=True, extras=True, activation="silu", cluster=1, buffers=2)
+    pair_case(PairShape(7, 5, 6, 9, 3), 333, backward=True, cluster=2, buffers=1)
+    pair_case(PairShape(29, 13, 11, 31, 1), 333, backward=True, cluster=4, buffers=1)
+    pair_case(PairShape(12, 4, 4, 50, 5), 257, backward=True, cluster=1, buffers=1)
+    pair_case(square, 600, backward=True, offset=3, extras=True, cluster=2, buffers=1)
+    pair_case(square, 600, backward=True, extra_pitch=8, extras=True, cluster=4, buffers=1)
+    pair_case(square, 600, backward=True, extra_pitch=5, cluster=2, buffers=2)
+
+
 def main():
+    if "--pair-groups" in sys.argv:
+        pair_groups()
+        return run()
     if "--groups" not in sys.argv:
         pairs()
         factors()
+        pair_groups()
     groups()
+    run()
+
+
+def run():
     for case in cases:
         case()
     print(f"{len(cases)} cases; worst error / allowed {worst[0]:.3f}; {len(failures)} failures")

@@ -100,6 +100,10 @@ class PairPlan:
                      + self.output_pieces * self.column_tiles * (self.chunks // 2))
 
     @property
+    def words(self):
+        return self.cluster * self.part_words
+
+    @property
     def part_tiles(self):
         """Tiles of eight outputs a warp takes at a time: the most whose operands of core 1 fit its registers."""
         best = None
@@ -153,6 +157,110 @@ def pair_plan(shape, bulk=True, cluster=None):
     return max(plans, key=lambda p: (-p.cluster, -p.row_blocks, min(p.stages, 3), p.buffers, -p.stages), default=None)
 
 
+@dataclass(frozen=True)
+class PairGroupsPlan:
+    """How a cluster divides a pair among Hopper's warpgroups: the constants of Factors/PairGroupsShape.cuh and Factors/PairGroups.cu."""
+
+    shape: PairShape
+    cluster: int
+    stages: int
+    buffers: int
+
+    @property
+    def pieces(self):
+        return ceil_div(self.shape.m1, self.cluster)
+
+    @property
+    def output_pieces(self):
+        return ceil_div(self.shape.n0, self.cluster)
+
+    @property
+    def inner(self):
+        return self.pieces * self.shape.rank
+
+    @property
+    def chunks(self):
+        return round_up(self.cluster * ceil_div(self.inner, 8), 2)
+
+    @property
+    def boxes(self):
+        return ceil_div(self.pieces * self.shape.m0, 64)
+
+    @property
+    def window_steps(self):
+        m0 = self.shape.m0
+        return ceil_div(16 - min(16, m0 & -m0) + m0, 16)
+
+    @property
+    def j_groups(self):
+        """The two warpgroups of the first product divide chunks, or tiles of eight j."""
+        return 1 if ceil_div(self.inner, 8) % 2 == 0 and ceil_div(self.shape.n0, 8) <= 4 else 2
+
+    @property
+    def group_tiles(self):
+        return ceil_div(ceil_div(self.shape.n0, 8), self.j_groups)
+
+    @property
+    def core_bytes(self):
+        run = 4 if self.shape.n1 >= 24 else 2 if self.shape.n1 >= 12 else 1
+        tiles = ceil_div(self.shape.n1, 8 * run) * run
+        return (self.pieces * self.window_steps * self.j_groups * self.shape.rank * self.group_tiles * 256,
+                self.output_pieces * self.chunks // 2 * tiles * 256)
+
+    @property
+    def words(self):
+        return self.cluster * sum(self.core_bytes) // 4
+
+    @property
+    def shared(self):
+        lines = ceil_div(self.output_pieces * self.chunks // 2, 4)
+        return (round_up((self.buffers * lines + self.stages) * 8192 + sum(self.core_bytes), 128) + 128
+                + 16 * (self.stages + 2 * self.buffers) + 16)
+
+    @property
+    def output_aligned(self):
+        """Whether every run of outputs starts at a multiple of its size."""
+        n1 = self.shape.n1
+        return n1 * 2 % (16 if n1 >= 24 else 8 if n1 >= 12 else 4) == 0
+
+    @property
+    def tensor(self):
+        return self.pieces * self.shape.m0 % 8 == 0
+
+    @property
+    def fits(self):
+        s = self.shape
+        idle = any((self.cluster - 1) * ceil_div(pieces, self.cluster) >= pieces for pieces in (s.m1, s.n0))
+        # The boxes of a chunk's longest instruction must be there together.
+        window = ceil_div(self.window_steps + 3, 4) if s.m0 % 64 else s.m0 // 64
+        return not idle and self.group_tiles <= 4 and self.stages > window and self.shared <= SHARED_LIMIT
+
+    def defines(self, **more):
+        s = self.shape
+        return dict(M0=s.m0, M1=s.m1, N0=s.n0, N1=s.n1, RANK=s.rank, CLUSTER=self.cluster, **more)
+
+    def __str__(self):
+        return f"g c{self.cluster} x{self.stages} z{self.buffers}"
+
+
+def pair_groups_candidates(shape):
+    """For each size of a cluster and number of buffers as many stages as there is room for, at most two steps of them."""
+    result = []
+    for cluster in (1, 2, 4, 8):
+        for buffers in (1, 2):
+            plans = (PairGroupsPlan(shape, cluster, stages, buffers) for stages in range(16, 1, -1))
+            plans = [p for p in plans if p.fits and p.stages <= max(2 * p.boxes, 4)]
+            result += plans[:1]
+    return result
+
+
+def pair_groups_plan(shape):
+    """The plan by rule: the smallest cluster that has room for a whole step of x, with two buffers where they fit beside it; else
+    the largest cluster."""
+    plans = sorted(pair_groups_candidates(shape), key=lambda p: (p.cluster, -p.buffers))
+    return next((p for p in plans if p.stages >= p.boxes), plans[-1] if plans else None)
+
+
 class Pair:
     """Kernels and launches of one pair: y = epilogue(x through core 0 and core 1)."""
 
@@ -164,7 +272,7 @@ class Pair:
         defines.update(ROW_BLOCKS=plan.row_blocks, X_STAGES=plan.stages, Z_BUFFERS=plan.buffers, X_BULK=int(plan.bulk), SHARED=plan.shared, PART_TILES=plan.part_tiles,
                        ACTIVATION=ACTIVATIONS[activation], KEEP=int(keep), OUTPUT=int(output))
         tag = "_".join(str(v) for _, v in sorted(defines.items()))
-        self.kernel = Kernel("Factors/Pair.cu", "pair_" + tag, defines, plan.shared)
+        self.kernel = Kernel("Factors/Pair.cu", "pair_" + tag, defines, plan.shared, cluster=plan.cluster)
         self.resident = None
 
     def pack(self, torch, core0, core1, transposed=False):
@@ -180,10 +288,17 @@ class Pair:
             strides1 = [o.m0 * o.n0 * o.rank, o.rank, 1, o.n0 * o.rank]
         else:
             first, second = core0, core1
-        words = self.plan.cluster * self.plan.part_words
+        words = self.plan.words
         packed = torch.full((words,), -1, device="cuda", dtype=torch.int32)
         self.pack_kernel(ceil_div(words, 256), 256, first, second, packed, *strides0, *strides1)
         return packed
+
+    @property
+    def step_rows(self):
+        return 16 * self.plan.row_blocks
+
+    def workspace(self, x):
+        return []
 
     def allocate_inner(self, torch, rows, dtype):
         return torch.full((rows, self.shape.n0, 8 * self.plan.chunks), float("nan"), device="cuda", dtype=dtype)
@@ -192,13 +307,43 @@ class Pair:
         rows = x.shape[0]
         if self.resident is None:
             self.resident = self.kernel.resident_clusters(PAIR_THREADS)
-        clusters = max(1, min(self.resident, ceil_div(rows, 16 * self.plan.row_blocks)))
+        clusters = max(1, min(self.resident, ceil_div(rows, self.step_rows)))
         target = y if y is not None else x
         run = 16 if self.shape.n1 >= 24 else 8 if self.shape.n1 >= 12 else 4
         aligned = target.data_ptr() % run == 0 and target.stride(0) * 2 % run == 0 and self.shape.n1 * 2 % run == 0
-        outputs = [out for out, there in ((y, self.output), (inner, self.keep)) if there]
+        outputs = [out for out, there in ((y, self.output), (inner, self.keep)) if there] + self.workspace(x)
         self.kernel(clusters * self.plan.cluster, PAIR_THREADS, x, packed, bias, gate, residual, *outputs, target.stride(0), aligned,
                     epilogue_parts(bias, gate, residual), rows, x.stride(0))
+
+
+class PairGroups(Pair):
+    """The same by Hopper's warpgroups."""
+
+    def __init__(self, plan, element="bfloat16", activation="none", keep=False, output=True, epilogue=0, y_aligned=True):
+        self.plan, self.shape, self.keep, self.output = plan, plan.shape, keep, output
+        defines = plan.defines(ELEMENT=ELEMENTS[element])
+        tag = "_".join(str(v) for _, v in sorted(defines.items()))
+        self.pack_kernel = Kernel("Factors/PairGroupsPack.cu", "pair_groups_pack_" + tag, defines)
+        defines.update(X_STAGES=plan.stages, Z_BUFFERS=plan.buffers, TENSOR=int(plan.tensor), SHARED=plan.shared,
+                       ACTIVATION=ACTIVATIONS[activation], KEEP=int(keep), OUTPUT=int(output), EPILOGUE=epilogue,
+                       Y_ALIGNED=int(y_aligned and plan.output_aligned))
+        tag = "_".join(str(v) for _, v in sorted(defines.items()))
+        self.kernel = Kernel("Factors/PairGroups.cu", "pair_groups_" + tag, defines, plan.shared, cluster=plan.cluster)
+        self.resident, self.maps = None, None
+
+    step_rows = 64
+
+    def workspace(self, x):
+        if self.maps is None:
+            self.maps = x.new_full((64 * 132,), float("nan"))
+        return [self.maps]
+
+
+def pair_kernels(plan, element="bfloat16", activation="none", epilogue=0, y_aligned=True, **more):
+    """`epilogue` and `y_aligned` are what the launches will have: warpgroups leave out the rest."""
+    if isinstance(plan, PairGroupsPlan):
+        return PairGroups(plan, element, activation, epilogue=epilogue, y_aligned=y_aligned, **more)
+    return Pair(plan, element, activation, **more)
 
 
 def bulk_possible(x, m0):
@@ -239,10 +384,10 @@ class PairBackward:
     """Gradients of a pair: x saved, z recomputed (or saved as well, by a forward kernel with `keep`); dx by the transposed pair, which
     leaves dz as its own intermediate."""
 
-    def __init__(self, plan, transposed_plan, element="bfloat16", recompute=True):
+    def __init__(self, plan, transposed_plan, element="bfloat16", recompute=True, x_aligned=True):
         self.plan, self.transposed_plan, self.recompute = plan, transposed_plan, recompute
-        self.input = Pair(transposed_plan, element, keep=True)
-        self.inner = Pair(plan, element, keep=True, output=False)
+        self.input = pair_kernels(transposed_plan, element, keep=True, y_aligned=x_aligned)
+        self.inner = pair_kernels(plan, element, keep=True, output=False)
         self.gradient = BlockGradient(element)
 
     def pack(self, torch, core0, core1):

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from factors import Pair, PairShape, pair_candidates
+from factors import PairShape, pair_candidates, pair_groups_candidates, pair_kernels, pair_plan
 from timing import median_ms
 
 parser = argparse.ArgumentParser()
@@ -18,6 +18,7 @@ parser.add_argument("out")
 parser.add_argument("--shapes", default="64x64x64x64x1,32x64x32x64x1,32x32x32x32x1,24x32x24x32x1,32x32x32x32x2,32x32x32x32x4,64x64x64x64x2,"
                     "32x64x32x64x2,64x16x16x64x4,1024x1x1x1024x64")
 parser.add_argument("--rows", type=int, default=25088)
+parser.add_argument("--groups", action="store_true", help="Hopper's warpgroups, and the other kernel's plan by rule only")
 options = parser.parse_args()
 
 
@@ -29,7 +30,11 @@ def main():
     report = {"copy_bytes_per_s": copy, "rows": options.rows, "shapes": []}
     pool = ThreadPoolExecutor(14)
     shapes = [PairShape(*map(int, s.split("x"))) for s in options.shapes.split(",")]
-    jobs = {s: [(p, pool.submit(Pair, p)) for p in pair_candidates(s)] for s in shapes}
+
+    def plans(shape):
+        return pair_groups_candidates(shape) + [p for p in [pair_plan(shape)] if p] if options.groups else pair_candidates(shape)
+
+    jobs = {s: [(p, pool.submit(pair_kernels, p)) for p in plans(s)] for s in shapes}
     for shape in shapes:
         m = options.rows
         sets = max(2, min(6, 200_000_000 // (2 * m * (shape.inputs + shape.outputs)) + 1))

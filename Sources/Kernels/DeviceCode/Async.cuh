@@ -81,5 +81,6 @@ __device__ __forceinline__ void clusterSync() {
 /// Makes initialised barriers visible to the cluster and to the copy engine.
 __device__ __forceinline__ void fenceBarrierInit() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 
-/// Orders ordinary accesses of this thread and those of the copy engine to the same data.
-__device__ __forceinline__ void fenceAsync() { asm volatile("fence.proxy.async;" ::: "memory"); }
+/// Orders ordinary accesses of this thread to shared memory and those of the copy engine and the matrix units to the same data.
+/// Without the state space it would wait for stores to device memory too.
+__device__ __forceinline__ void fenceAsync() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }

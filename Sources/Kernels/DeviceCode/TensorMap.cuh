@@ -47,6 +47,14 @@ struct TensorMap {
   }
 };
 
+/// Copies the box at (x, y) to this block; the barrier counts it in.
+__device__ __forceinline__ void copyBox(u32 target, const void* map, int x, int y, u32 barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(target),
+      "l"(map), "r"(x), "r"(y), "r"(barrier)
+      : "memory");
+}
+
 /// Copies the box at (x, y, z) to the same place of every block of a cluster of `share`; the barrier at the same place of each counts
 /// it in.
 template <int share>

@@ -44,6 +44,27 @@ static const char text_Factors_KroneckerShape_cuh[] = {
 static const char text_Factors_Pair_cu[] = {
 #embed "../DeviceCode/Factors/Pair.cu"
 , 0};
+static const char text_Factors_PairExchange_cuh[] = {
+#embed "../DeviceCode/Factors/PairExchange.cuh"
+, 0};
+static const char text_Factors_PairGroups_cu[] = {
+#embed "../DeviceCode/Factors/PairGroups.cu"
+, 0};
+static const char text_Factors_PairGroupsBlock_cuh[] = {
+#embed "../DeviceCode/Factors/PairGroupsBlock.cuh"
+, 0};
+static const char text_Factors_PairGroupsFirst_cuh[] = {
+#embed "../DeviceCode/Factors/PairGroupsFirst.cuh"
+, 0};
+static const char text_Factors_PairGroupsPack_cu[] = {
+#embed "../DeviceCode/Factors/PairGroupsPack.cu"
+, 0};
+static const char text_Factors_PairGroupsSecond_cuh[] = {
+#embed "../DeviceCode/Factors/PairGroupsSecond.cuh"
+, 0};
+static const char text_Factors_PairGroupsShape_cuh[] = {
+#embed "../DeviceCode/Factors/PairGroupsShape.cuh"
+, 0};
 static const char text_Factors_PairPack_cu[] = {
 #embed "../DeviceCode/Factors/PairPack.cu"
 , 0};
@@ -125,6 +146,13 @@ static const struct {
   {"Factors/KroneckerPack.cu", text_Factors_KroneckerPack_cu},
   {"Factors/KroneckerShape.cuh", text_Factors_KroneckerShape_cuh},
   {"Factors/Pair.cu", text_Factors_Pair_cu},
+  {"Factors/PairExchange.cuh", text_Factors_PairExchange_cuh},
+  {"Factors/PairGroups.cu", text_Factors_PairGroups_cu},
+  {"Factors/PairGroupsBlock.cuh", text_Factors_PairGroupsBlock_cuh},
+  {"Factors/PairGroupsFirst.cuh", text_Factors_PairGroupsFirst_cuh},
+  {"Factors/PairGroupsPack.cu", text_Factors_PairGroupsPack_cu},
+  {"Factors/PairGroupsSecond.cuh", text_Factors_PairGroupsSecond_cuh},
+  {"Factors/PairGroupsShape.cuh", text_Factors_PairGroupsShape_cuh},
   {"Factors/PairPack.cu", text_Factors_PairPack_cu},
   {"Factors/PairShape.cuh", text_Factors_PairShape_cuh},
   {"Factors/Turn.cu", text_Factors_Turn_cu},

@@ -218,13 +218,11 @@ public struct FactorModel: Sendable {
         + product(z + y, z * Double(s.n1), elementSize))
   }
 
-  /// Seconds of a pair's gradients by its kernel: a pass that leaves z, one with the transposed pair, and
-  /// two products over the rows at half a copy's rate.
-  public func kernelGradients(
-    _ s: PairShape, plan: PairPlan, transposed: PairPlan, rows: Int
-  ) -> Double {
+  /// Seconds of a pair's gradients by a kernel: two passes that take so many seconds each (one leaves z, one is
+  /// the transposed pair's), and two products over the rows at half a copy's rate.
+  public func kernelGradients(_ s: PairShape, passes: [Double], rows: Int) -> Double {
     let (x, z, y, _) = numbers(s, rows: rows)
-    return plan.seconds(rows: rows, gpu: gpu) + transposed.seconds(rows: rows, gpu: gpu)
+    return passes.reduce(0, +)
       + 2 * 2 * (x + y + 2 * z) / gpu.copyRate + 4 * FactorModel.launch
   }
 

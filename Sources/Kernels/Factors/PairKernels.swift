@@ -2,27 +2,45 @@ import MLX
 
 /// A pair of block factors in one kernel: what is between them never reaches device memory.
 ///
-/// For cores that fit the registers of a cluster of eight multiprocessors, on Hopper and later. Reads x
-/// once and writes y once; for the backward pass it keeps x and computes the intermediate again.
+/// For cores that a cluster of eight multiprocessors holds, in registers (Hopper and later) or, by the
+/// matrix instructions of Hopper's warpgroups, in shared memory. Reads x once and writes y once; for the
+/// backward pass it keeps x and computes the intermediate again.
 public struct PairKernels: Sendable {
   /// How the kernel divides the product, and its transpose for the gradient of the input.
-  public let plan: PairPlan, transposedPlan: PairPlan
+  private let plan: any PairDivision, transposedPlan: any PairDivision
   private let kernels: FactorKernels
 
   /// The kernels of a pair on this machine's GPU; throws, with the reason, where there are none.
-  public static func named(_ shape: PairShape, dtype: DType) throws(KernelError) -> PairKernels {
-    try PairKernels(shape, dtype: dtype)
+  public static func named(
+    _ shape: PairShape, dtype: DType, byWarpgroups: Bool = false
+  ) throws(KernelError) -> PairKernels {
+    try PairKernels(shape, dtype: dtype, byWarpgroups: byWarpgroups)
   }
 
-  private init(_ shape: PairShape, dtype: DType) throws(KernelError) {
+  private init(_ shape: PairShape, dtype: DType, byWarpgroups: Bool) throws(KernelError) {
     kernels = try FactorKernels(dtype: dtype, minimumMajor: 9)
-    guard let plan = PairPlan.named(shape), let transposed = PairPlan.named(shape.transposed) else {
-      throw KernelError("the cores do not fit the registers of a cluster")
+    guard !byWarpgroups || kernels.library.gpu.major == 9 else {
+      throw KernelError("warpgroups' matrix instructions are Hopper's, the GPU is another")
+    }
+    guard let (plan, transposed) = PairKernels.plans(shape, byWarpgroups: byWarpgroups) else {
+      throw KernelError(
+        "the cores do not fit the \(byWarpgroups ? "shared memory" : "registers") of a cluster")
     }
     (self.plan, transposedPlan) = (plan, transposed)
     // What a product takes is compiled now, so that a failure is found before the path is chosen.
-    _ = try packKernel(plan)
-    _ = try productKernel(plan, activation: .none, keeps: false, writes: true)
+    _ = try kernels.library.kernel(plan.packing(element: kernels.element))
+    _ = try kernels.library.kernel(plan.product(element: kernels.element))
+  }
+
+  /// The plans of a pair and of its transpose, where there are both.
+  private static func plans(
+    _ shape: PairShape, byWarpgroups: Bool
+  ) -> (any PairDivision, any PairDivision)? {
+    func plan(_ shape: PairShape) -> (any PairDivision)? {
+      byWarpgroups ? PairGroupsPlan.named(shape) : PairPlan.named(shape)
+    }
+    guard let forward = plan(shape), let back = plan(shape.transposed) else { return nil }
+    return (forward, back)
   }
 
   /// The element type.
@@ -31,60 +49,21 @@ public struct PairKernels: Sendable {
   /// The compilations that a product takes, with `gradients` those of its gradients too; none where
   /// there is no plan.
   public static func variants(
-    _ shape: PairShape, dtype: DType, activation: KernelActivation = .none, gradients: Bool = false
+    _ shape: PairShape, dtype: DType, byWarpgroups: Bool = false,
+    epilogue: FactorEpilogue = .init(), gradients: Bool = false
   ) -> [KernelVariant] {
-    guard let element = dtype.kernelElement, let plan = PairPlan.named(shape),
-      let back = PairPlan.named(shape.transposed)
+    guard let element = dtype.kernelElement,
+      let (plan, back) = plans(shape, byWarpgroups: byWarpgroups)
     else { return [] }
-    func pack(_ plan: PairPlan) -> KernelVariant {
-      FactorKernels.variant("PairPack", "pair_pack", options(plan), element: element)
-    }
-    func product(
-      _ plan: PairPlan, _ activation: KernelActivation, keeps: Bool = false, writes: Bool = true
-    ) -> KernelVariant {
-      FactorKernels.variant(
-        "Pair", "pair",
-        productOptions(plan, activation: activation, keeps: keeps, writes: writes),
-        element: element, shared: plan.sharedBytes)
-    }
-    let forward = [pack(plan), product(plan, .none), product(plan, activation)]
+    let forward = [
+      plan.packing(element: element), plan.product(element: element),
+      plan.product(element: element, epilogue),
+    ]
     guard gradients else { return forward }
     return forward + [
-      pack(back), product(back, .none, keeps: true),
-      product(plan, .none, keeps: true, writes: false),
+      back.packing(element: element), back.product(element: element, keeps: true),
+      plan.product(element: element, keeps: true, writes: false),
     ] + FactorKernels.gradientVariants(element: element)
-  }
-
-  private static func options(_ plan: PairPlan) -> [String: Int] {
-    let shape = plan.shape
-    return [
-      "M0": shape.m0, "M1": shape.m1, "N0": shape.n0, "N1": shape.n1, "RANK": shape.rank,
-      "CLUSTER": plan.cluster,
-    ]
-  }
-
-  private static func productOptions(
-    _ plan: PairPlan, activation: KernelActivation, keeps: Bool, writes: Bool
-  ) -> [String: Int] {
-    options(plan).merging([
-      "ROW_BLOCKS": plan.rowBlocks, "X_STAGES": plan.stages, "Z_BUFFERS": plan.buffers,
-      "X_BULK": plan.isBulk ? 1 : 0, "SHARED": plan.sharedBytes,
-      "PART_TILES": plan.partTiles ?? 1, "ACTIVATION": activation.rawValue,
-      "KEEP": keeps ? 1 : 0, "OUTPUT": writes ? 1 : 0,
-    ]) { $1 }
-  }
-
-  private func packKernel(_ plan: PairPlan) throws(KernelError) -> CUDAKernel {
-    try kernels.kernel("PairPack", "pair_pack", PairKernels.options(plan))
-  }
-
-  private func productKernel(
-    _ plan: PairPlan, activation: KernelActivation, keeps: Bool, writes: Bool
-  ) throws(KernelError) -> CUDAKernel {
-    try kernels.kernel(
-      "Pair", "pair",
-      PairKernels.productOptions(plan, activation: activation, keeps: keeps, writes: writes),
-      shared: plan.sharedBytes)
   }
 
   // MARK: - Launches
@@ -101,34 +80,33 @@ public struct PairKernels: Sendable {
     let second = [s.m1 * s.rank * s.n1, s.rank * s.n1, s.n1, 1]
     let strides0 = transposed ? [second[0], second[3], second[1], second[2]] : first
     let strides1 = transposed ? [first[0], first[2], first[3], first[1]] : second
-    let words = plan.cluster * plan.partWords
-    return try packKernel(plan)(
-      transposed ? [core1, core0] : [core0, core1], outputs: [.init([words], .int32)],
-      scalars: (strides0 + strides1).map { .int($0) }, grid: .init(ceilDivide(words, 256)),
+    return try kernels.library.kernel(plan.packing(element: kernels.element))(
+      transposed ? [core1, core0] : [core0, core1], outputs: [.init([plan.words], .int32)],
+      scalars: (strides0 + strides1).map { .int($0) }, grid: .init(ceilDivide(plan.words, 256)),
       block: .init(256))[0]
   }
 
   /// x [M, m1·m0] → y [M, n0·n1] and, with `keeps`, z [M, n0, padded inner indices].
   private func launch(
-    _ plan: PairPlan, _ x: MLXArray, _ packed: MLXArray, _ epilogue: FactorEpilogue = .init(),
-    keeps: Bool = false, writes: Bool = true
+    _ plan: any PairDivision, _ x: MLXArray, _ packed: MLXArray,
+    _ epilogue: FactorEpilogue = .init(), keeps: Bool = false, writes: Bool = true
   ) throws(KernelError) -> [MLXArray] {
     let shape = plan.shape
     let rows = x.dim(0)
-    // Every run of outputs starts at a multiple of its size where a piece does.
-    let run = shape.n1 >= 24 ? 16 : shape.n1 >= 12 ? 8 : 4
-    let isAligned = shape.n1 * 2 % run == 0
     var outputs: [CUDAKernel.Output] = []
     if writes { outputs.append(.init([rows, shape.outputs], dtype)) }
     if keeps { outputs.append(.init([rows, shape.n0, plan.paddedInner], dtype)) }
-    let steps = ceilDivide(rows, 16 * plan.rowBlocks)
+    let steps = ceilDivide(rows, plan.stepRows)
     let clusters = max(1, min(kernels.library.gpu.residentClusters(of: plan.cluster), steps))
-    return try productKernel(
-      plan, activation: epilogue.activation, keeps: keeps, writes: writes)(
-        [x, packed] + epilogue.inputs(instead: x), outputs: outputs,
-        scalars: [
-          .int(shape.outputs), .bool(isAligned), .int(epilogue.parts), .int(rows), .int(x.dim(1)),
-        ], grid: .init(clusters * plan.cluster), block: .init(PairPlan.threads))
+    let blocks = clusters * plan.cluster
+    let maps = plan.takesMaps ? [CUDAKernel.Output([blocks, 32], .int32)] : []
+    let variant = plan.product(element: kernels.element, epilogue, keeps: keeps, writes: writes)
+    return try kernels.library.kernel(variant)(
+      [x, packed] + epilogue.inputs(instead: x), outputs: outputs + maps,
+      scalars: [
+        .int(shape.outputs), .bool(plan.isOutputAligned), .int(epilogue.parts), .int(rows),
+        .int(x.dim(1)),
+      ], grid: .init(blocks), block: .init(512))
   }
 
   /// Both cores as the product reads them.

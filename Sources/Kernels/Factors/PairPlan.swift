@@ -16,23 +16,18 @@ public struct PairPlan: Hashable, Sendable, CustomStringConvertible {
   static let sharedLimit = 232_448
   /// Registers of a thread that hold the cores.
   static let coreRegisters = 64
-  static let threads = 512
 
   /// Inner indices of a block.
   var inner: Int { ceilDivide(shape.m1, cluster) * shape.rank }
   /// Groups of eight inner indices in an intermediate row of one output piece.
   var chunks: Int { roundUp(cluster * ceilDivide(inner, 8), 2) }
   var outputPieces: Int { ceilDivide(shape.n0, cluster) }
-  var runTiles: Int { shape.n1 >= 24 ? 4 : shape.n1 >= 12 ? 2 : 1 }
-  var columnTiles: Int { ceilDivide(shape.n1, 8 * runTiles) * runTiles }
   /// Words of both cores as one block reads them.
   var partWords: Int {
     64
       * (inner * ceilDivide(shape.n0, 8) * ceilDivide(shape.m0, 16)
         + outputPieces * columnTiles * (chunks / 2))
   }
-  /// The numbers between the cores in a row of one output piece, padding included.
-  var paddedInner: Int { 8 * chunks }
 
   /// How often the warps of the second product take turns with parts of so many tiles.
   private func turns(_ tiles: Int) -> Int {
@@ -70,10 +65,7 @@ public struct PairPlan: Hashable, Sendable, CustomStringConvertible {
 
   /// Whether the cores fit the registers, the buffers the shared memory, and every block has pieces.
   var fits: Bool {
-    let isIdle = [shape.m1, shape.n0].contains { pieces in
-      (cluster - 1) * ceilDivide(pieces, cluster) >= pieces
-    }
-    return !isIdle && partTiles != nil && 2 * instructions.first <= PairPlan.coreRegisters
+    !hasIdleBlocks && partTiles != nil && 2 * instructions.first <= PairPlan.coreRegisters
       && sharedBytes <= PairPlan.sharedLimit
   }
 
@@ -126,6 +118,22 @@ public struct PairPlan: Hashable, Sendable, CustomStringConvertible {
 
   /// `c8 r16 x3 z4`: cluster, rows of a step, stages and buffers.
   public var description: String { "c\(cluster) r\(16 * rowBlocks) x\(stages) z\(buffers)" }
+}
+
+extension PairPlan: PairDivision {
+  static let product = (file: "Pair", role: "pair")
+  static let packing = (file: "PairPack", role: "pair_pack")
+
+  var stepRows: Int { 16 * rowBlocks }
+  var words: Int { cluster * partWords }
+  var takesMaps: Bool { false }
+
+  func productOptions(_ epilogue: FactorEpilogue) -> [String: Int] {
+    [
+      "ROW_BLOCKS": rowBlocks, "X_STAGES": stages, "Z_BUFFERS": buffers, "X_BULK": isBulk ? 1 : 0,
+      "PART_TILES": partTiles ?? 1,
+    ]
+  }
 }
 
 extension GPU {

@@ -3,8 +3,6 @@ import MLX
 import OrderedCollections
 
 extension FactorStep {
-  fileprivate var isPair: Bool { count == 2 }
-
   fileprivate var isBlockDiagonal: Bool {
     if case .factor(let pattern) = self { pattern.d == 1 } else { false }
   }
@@ -51,11 +49,11 @@ struct FactorCheck: Sendable, CustomStringConvertible {
     ) {
       for method in [FactorMethod.kernel, .warpgroups, .turned, .strided] {
         if method == .kernel, dtype == .float32 { continue }
-        if [.warpgroups, .turned].contains(method), step.isPair || step.isBlockDiagonal {
-          continue
-        }
-        if method == .kernel, case .pair(let pair) = step, PairPlan.named(pair.shape) == nil {
-          continue
+        if [.warpgroups, .turned].contains(method), step.isBlockDiagonal { continue }
+        if case .pair(let pair) = step {
+          if method == .turned || method == .warpgroups && dtype == .float32 { continue }
+          if method == .kernel, PairPlan.named(pair.shape) == nil { continue }
+          if method == .warpgroups, PairGroupsPlan.named(pair.shape) == nil { continue }
         }
         if method == .strided, case .factor(let pattern) = step, pattern.d > 1 { continue }
         cases.append(

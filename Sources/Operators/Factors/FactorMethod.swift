@@ -7,7 +7,7 @@ public enum FactorMethod: String, Hashable, Sendable, Codable, CaseIterable, Cod
 {
   /// One kernel of this package: for a pair the intermediate never reaches device memory.
   case kernel
-  /// One kernel of this package for a factor, by the matrix instructions of Hopper's warpgroups.
+  /// The same by the matrix instructions of Hopper's warpgroups, for a pair or a factor.
   case warpgroups
   /// A batch of products in place between two turns of the rows' small matrices
   /// (``/Kernels/TurnedProducts``).

@@ -10,16 +10,17 @@ extension FactorStep {
     do throws(KernelError) {
       let dtype = x.dtype
       switch (self, method) {
-      case (.pair(let pair), .kernel):
-        return try PairKernels.named(pair.shape, dtype: dtype)
-          .product(x, weights[0], weights[1], epilogue)
+      case (.pair(let pair), .kernel), (.pair(let pair), .warpgroups):
+        return try PairKernels.named(
+          pair.shape, dtype: dtype, byWarpgroups: method == .warpgroups
+        ).product(x, weights[0], weights[1], epilogue)
       case (.pair(let pair), .strided):
         return epilogue(
           try StridedProducts.named(dtype: dtype, allowsTF32: allowsTF32)
             .product(x, weights[0], weights[1], pair.shape))
       case (.pair(let pair), .composed):
         return epilogue(pair.whole(x, weights[0].asType(dtype), weights[1].asType(dtype)))
-      case (.pair, .warpgroups), (.pair, .turned):
+      case (.pair, .turned):
         throw KernelError("[\(name)] expected a single factor for \(method.rawValue), got a pair.")
       case (.factor(let pattern), .kernel):
         return try KroneckerKernels.named(pattern.shape, dtype: dtype)
@@ -84,9 +85,11 @@ extension FactorStep {
       case (_, .matrix):
         // [outputs, inputs], as a dense layer's weight: cuBLASLt is a little faster on it.
         return [contiguous(transposedMatrix(weights, dtype: dtype).transposed())]
-      case (.pair(let pair), .kernel):
+      case (.pair(let pair), .kernel), (.pair(let pair), .warpgroups):
         return [
-          try PairKernels.named(pair.shape, dtype: dtype).pack(weights[0], weights[1])
+          try PairKernels.named(
+            pair.shape, dtype: dtype, byWarpgroups: method == .warpgroups
+          ).pack(weights[0], weights[1])
         ]
       case (.pair(let pair), .strided):
         let products = try StridedProducts.named(dtype: dtype, allowsTF32: allowsTF32)
@@ -123,9 +126,10 @@ extension FactorStep {
       let dtype = x.dtype
       switch (self, method) {
       case (_, .matrix): return epilogue(matmul(x, prepared[0].transposed()))
-      case (.pair(let pair), .kernel):
-        return try PairKernels.named(pair.shape, dtype: dtype)
-          .launch(x, packed: prepared[0], epilogue)
+      case (.pair(let pair), .kernel), (.pair(let pair), .warpgroups):
+        return try PairKernels.named(
+          pair.shape, dtype: dtype, byWarpgroups: method == .warpgroups
+        ).launch(x, packed: prepared[0], epilogue)
       case (.pair(let pair), .strided):
         return epilogue(
           try StridedProducts.named(dtype: dtype, allowsTF32: allowsTF32)

@@ -41,7 +41,9 @@ enum FactorStep: Hashable, Sendable {
         return pattern.matrixObstacle
       case (.pair(let pair), .kernel):
         _ = try PairKernels.named(pair.shape, dtype: dtype)
-      case (.pair, .warpgroups), (.pair, .turned):
+      case (.pair(let pair), .warpgroups):
+        _ = try PairKernels.named(pair.shape, dtype: dtype, byWarpgroups: true)
+      case (.pair, .turned):
         return "it is for single factors"
       case (.factor(let pattern), .kernel):
         _ = try KroneckerKernels.named(pattern.shape, dtype: dtype)
@@ -71,9 +73,10 @@ enum FactorStep: Hashable, Sendable {
     gradients: Bool = false
   ) -> [KernelVariant] {
     switch (self, method) {
-    case (.pair(let pair), .kernel):
+    case (.pair(let pair), .kernel), (.pair(let pair), .warpgroups):
       PairKernels.variants(
-        pair.shape, dtype: dtype, activation: epilogue.activation, gradients: gradients)
+        pair.shape, dtype: dtype, byWarpgroups: method == .warpgroups, epilogue: epilogue,
+        gradients: gradients)
     case (.factor(let pattern), .kernel) where dtype != .float32:
       KroneckerKernels.variants(
         pattern.shape, rows: rows, dtype: dtype, gpu: gpu, activation: epilogue.activation,
@@ -120,7 +123,9 @@ enum FactorStep: Hashable, Sendable {
       return model.strided(pair.shape, rows: rows, elementSize: size)
     case (.pair(let pair), .composed):
       return model.composed(pair.shape, rows: rows, elementSize: size)
-    case (.pair, .warpgroups), (.pair, .turned):
+    case (.pair(let pair), .warpgroups):
+      return PairGroupsPlan.named(pair.shape)?.seconds(rows: rows, gpu: model.gpu) ?? .infinity
+    case (.pair, .turned):
       return .infinity
     case (.factor(let pattern), .kernel):
       return model.kernel(pattern.shape, rows: rows, elementSize: size) ?? .infinity
@@ -167,10 +172,17 @@ enum FactorStep: Hashable, Sendable {
       guard let plan = PairPlan.named(pair.shape),
         let back = PairPlan.named(pair.shape.transposed)
       else { return .infinity }
-      return model.kernelGradients(pair.shape, plan: plan, transposed: back, rows: rows)
+      return model.kernelGradients(
+        pair.shape, passes: [plan, back].map { $0.seconds(rows: rows, gpu: model.gpu) }, rows: rows)
+    case (.pair(let pair), .warpgroups):
+      guard let plan = PairGroupsPlan.named(pair.shape),
+        let back = PairGroupsPlan.named(pair.shape.transposed)
+      else { return .infinity }
+      return model.kernelGradients(
+        pair.shape, passes: [plan, back].map { $0.seconds(rows: rows, gpu: model.gpu) }, rows: rows)
     case (.pair(let pair), .strided):
       return model.stridedGradients(pair.shape, rows: rows, elementSize: size)
-    case (.pair, .warpgroups), (.pair, .turned):
+    case (.pair, .turned):
       return .infinity
     case (.factor(let pattern), .turned):
       return model.turnedGradients(pattern.shape, rows: rows, elementSize: size)

@@ -22,7 +22,7 @@
 // Bytes from device memory: rows * (m1 * m0 + n0 * n1) elements and the cores once a cluster.
 #include "Factors/Epilogue.cuh"
 #include "Factors/Fragments16.cuh"
-#include "Factors/PairShape.cuh"
+#include "Factors/PairExchange.cuh"
 
 #ifndef TESSERA_KERNEL
 #define TESSERA_KERNEL pair
@@ -63,20 +63,6 @@ constexpr int turns1 = divideUp(outputPieces * partsPerPiece, warps);
 constexpr int senders = tasks0 < warps ? tasks0 : warps;
 static_assert(turns0 * 8 * steps0 * 2 <= coreRegisters && turns1 * tilesPerPart * steps1 * 2 <= coreRegisters, "the cores fit");
 static_assert(tilesPerPart % runTiles == 0, "a part is whole runs");
-
-/// Writes 16 bytes at the same place in block `block` of the cluster, counted in at that block's barrier.
-__device__ __forceinline__ void storeToBlock(u32 address, u32 barrier, int block, uint4 v) {
-  if constexpr (clusterSize == 1)
-    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
-  else
-    asm volatile(
-        "{\n.reg .b32 remote, signal;\n"
-        "mapa.shared::cluster.u32 remote, %0, %2;\n"
-        "mapa.shared::cluster.u32 signal, %1, %2;\n"
-        "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.u32 [remote], {%3, %4, %5, %6}, [signal];\n}\n" ::"r"(address),
-        "r"(barrier), "r"(block), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
-        : "memory");
-}
 
 struct Block {
   u32 shared;
@@ -161,7 +147,11 @@ struct Block {
         u32 word[4];
 #pragma unroll
         for (int i = 0; i < 4; ++i) word[i] = Element::pack(acc[2 * i][2 * h + e], acc[2 * i + 1][2 * h + e]);
-        storeToBlock(target + h * 8 * 16, fullZ(buffer), j / outputPieces, make_uint4(word[0], word[1], word[2], word[3]));
+        const uint4 v = make_uint4(word[0], word[1], word[2], word[3]);
+        if constexpr (clusterSize == 1)
+          storeShared16(target + h * 8 * 16, v);
+        else
+          storeToBlock(target + h * 8 * 16, fullZ(buffer), j / outputPieces, v);
       }
     }
   }
@@ -218,18 +208,7 @@ struct Block {
   }
 };
 
-/// The steps of one cluster: tiles of rows, dealt out in turn.
-struct Steps {
-  int cluster, clusters, rows, count;
-
-  __device__ __forceinline__ explicit Steps(int rows)
-      : cluster(blockIdx.x / clusterSize), clusters(gridDim.x / clusterSize), rows(rows) {
-    const int tiles = divideUp(rows, stepRows);
-    count = cluster < tiles ? (tiles - 1 - cluster) / clusters + 1 : 0;
-  }
-  __device__ __forceinline__ i64 firstRow(int step) const { return (i64)(cluster + step * clusters) * stepRows; }
-  __device__ __forceinline__ int rowsHere(int step) const { return min(stepRows, rows - (int)firstRow(step)); }
-};
+typedef PairSteps<stepRows> Steps;
 
 /// One operand of a core for this lane, or zeros.
 __device__ __forceinline__ void loadCore(u32 (&fragment)[2], const u32* packed, int index, bool exists, int lane) {

@@ -1,0 +1,33 @@
+// What both kernels of pairs share: the steps of a cluster, and stores to its other blocks.
+#pragma once
+#include "Async.cuh"
+#include "Factors/PairShape.cuh"
+
+/// Writes 16 bytes at the same place in block `block` of the cluster, counted in at that block's barrier.
+__device__ __forceinline__ void storeToBlock(u32 address, u32 barrier, int block, uint4 v) {
+  asm volatile(
+      "{\n.reg .b32 remote, signal;\n"
+      "mapa.shared::cluster.u32 remote, %0, %2;\n"
+      "mapa.shared::cluster.u32 signal, %1, %2;\n"
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.u32 [remote], {%3, %4, %5, %6}, [signal];\n}\n" ::"r"(address),
+      "r"(barrier), "r"(block), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+      : "memory");
+}
+
+__device__ __forceinline__ void storeShared16(u32 address, uint4 v) {
+  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
+
+/// The steps of one cluster: tiles of `stepRows` rows, dealt out in turn.
+template <int stepRows>
+struct PairSteps {
+  int cluster, clusters, rows, count;
+
+  __device__ __forceinline__ explicit PairSteps(int rows)
+      : cluster(blockIdx.x / clusterSize), clusters(gridDim.x / clusterSize), rows(rows) {
+    const int tiles = divideUp(rows, stepRows);
+    count = cluster < tiles ? (tiles - 1 - cluster) / clusters + 1 : 0;
+  }
+  __device__ __forceinline__ i64 firstRow(int step) const { return (i64)(cluster + step * clusters) * stepRows; }
+  __device__ __forceinline__ int rowsHere(int step) const { return min(stepRows, rows - (int)firstRow(step)); }
+};

@@ -1,0 +1,154 @@
+// Pair of factors by Hopper's warpgroups: y = epilogue(x through core 0 and core 1), the intermediate only ever in shared memory. Sizes
+// and division: PairGroupsShape.cuh.
+//
+// As in Pair.cu a cluster divides the cores by pieces and rows stream through; here both cores lie in shared memory, as operands that the
+// matrix units read by themselves, once for 64 rows. x comes by a tensor map, in boxes that are operands too. A lane ends the first
+// product with eight neighbouring inner indices of one row and output piece: 16 bytes, stored where the second product of their owner reads
+// them. A block stores its own share by ordinary stores: asynchronous ones, counted one by one, take 1.2 cycles each.
+//
+// Two warpgroups do the first product, one the second, one copies. Barriers in shared memory connect them. A chunk of z is sent while the
+// next is multiplied, and z is handed over in two halves, even and odd pieces, so that the sends of one overlap the second product of
+// the other.
+//
+//   x, y     [rows, m1 * m0] and [rows, n0 * n1], row pitch pitchX and pitchY elements; see Epilogue.cuh. With TENSOR (slices of whole 16
+//            bytes) x comes by a tensor map where its rows begin at such multiples, else element by element. The parts of the epilogue are
+//            EPILOGUE's bits, and Y_ALIGNED says that all runs are aligned
+//   packed   both cores, see PairGroupsPack.cu
+//   inner    out, only with KEEP: z as [rows, n0, 8 * chunks], the inner index padded as in PairShape.cuh
+//   maps     room of 128 bytes for each block's tensor map of x
+//
+// y is there only with OUTPUT 1 (the default). Launch: grid a multiple of the cluster, at most the clusters that are resident together;
+// 512 threads; `sharedBytes` of shared memory. Any number of rows. 16-bit elements, float32 accumulation, z rounded to the element
+// type. sm_90a only.
+//
+// Bytes from device memory: rows * (m1 * m0 + n0 * n1) elements and the cores once a cluster.
+#include "Factors/PairGroupsFirst.cuh"
+#include "Factors/PairGroupsSecond.cuh"
+#include "TensorMap.cuh"
+
+#ifndef TESSERA_KERNEL
+#define TESSERA_KERNEL pair_groups
+#endif
+
+/// One box of x by ordinary loads of any alignment, as the tensor map would bring it.
+__device__ __forceinline__ void copyEach(
+    const Block& block, int stage, const Storage* source, i64 pitch, int column, int columns, int count, int thread) {
+#pragma unroll 1
+  for (int index = thread; index < count * boxColumns; index += groupThreads) {
+    const int row = index / boxColumns, at = index % boxColumns;
+    const Storage value = column + at < columns ? source[row * pitch + column + at] : (Storage)0;
+    asm volatile("st.shared.u16 [%0], %1;" ::"r"(block.x(stage) + row * lineBytes + ((at / 8 ^ row % 8) * 16 + at % 8 * 2)), "h"(value)
+                 : "memory");
+  }
+  fenceAsync();
+  barrierArrive(block.full(stage));
+}
+
+/// Brings the cores, then every step's boxes of x as they become free.
+__device__ __forceinline__ void runCopies(
+    const Block& block, const Steps& steps, const u32* packed, const Storage* x, i64 pitch, u8* map, bool byMap, int thread) {
+  if (thread == 0) {
+    const u8* part = (const u8*)packed + (i64)block.self * (coreBytes0 + coreBytes1);
+    barrierExpect(block.coreArrived(0), coreBytes0);
+    bulkCopy(block.core0(), part, coreBytes0, block.coreArrived(0));
+    if constexpr (TESSERA_OUTPUT) {
+      barrierExpect(block.coreArrived(1), coreBytes1);
+      bulkCopy(block.core1(), part + coreBytes0, coreBytes1, block.coreArrived(1));
+    }
+  }
+  const Storage* slice = x + block.self * sliceColumns;
+  const int columns = block.columnsHere();
+  const auto each = [&](const auto& copy) {
+#pragma unroll 1
+    for (int step = 0, index = 0; step < steps.count; ++step)
+#pragma unroll 1
+      for (int box = 0; box < boxes; ++box, ++index) {
+        const int stage = index % stages;
+        barrierWait(block.empty(stage), index / stages & 1 ^ 1);
+        copy(step, box * boxColumns, stage);
+      }
+  };
+  if (byMap) {
+    if (thread >= 32) return;
+    TensorMap made(block.shared + offsetMap, thread);
+    if (thread == 0) {
+      made.begin<Element::bytes, 2, 3>(slice);
+      made.dimension<0>(columns, boxColumns);
+      made.dimension<1>(steps.rows, stepRows, pitch * Element::bytes);
+    }
+    made.publish(map);
+    if (thread == 0)
+      each([&](int step, int column, int stage) {
+        barrierExpect(block.full(stage), boxBytes);
+        copyBox(block.x(stage), map, column, (int)steps.firstRow(step), block.full(stage));
+      });
+  } else {
+    each([&](int step, int column, int stage) {
+      copyEach(block, stage, slice + steps.firstRow(step) * pitch, pitch, column, columns, steps.rowsHere(step), thread);
+    });
+  }
+}
+
+extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__(threads, 1) TESSERA_KERNEL(
+    const Storage* __restrict__ x, const u32* __restrict__ packed, EPILOGUE_INPUTS,
+#if TESSERA_OUTPUT
+    Storage* __restrict__ y,
+#endif
+#if TESSERA_KEEP
+    Storage* __restrict__ inner,
+#endif
+    u32* __restrict__ maps, EPILOGUE_SCALARS, int rows, int pitchX) {
+#if !TESSERA_OUTPUT
+  Storage* y = nullptr;
+#endif
+#if !TESSERA_KEEP
+  Storage* inner = nullptr;
+#endif
+  extern __shared__ __align__(1024) u8 memory[];
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5 & 3, group = threadIdx.x / groupThreads;
+  const Block block{sharedAddress(memory), clusterSize > 1 ? (int)clusterRank() : 0};
+  const Steps steps(rows);
+  // What is not there is left out when compiling: there is much of it.
+  const Epilogue epilogue{
+      y, TESSERA_EPILOGUE & 1 ? bias : nullptr, TESSERA_EPILOGUE & 2 ? gate : nullptr, TESSERA_EPILOGUE & 4 ? residual : nullptr, pitchY,
+      TESSERA_Y_ALIGNED || aligned};
+  // A view of another array may begin anywhere.
+  const bool byMap = tensor && (((u64)x | (u64)((i64)pitchX * Element::bytes)) & 15) == 0 && block.columnsHere() > 0;
+
+  if (threadIdx.x == 0) {
+    for (int stage = 0; stage < stages; ++stage) {
+      barrierInit(block.full(stage), byMap ? 1 : groupThreads);
+      barrierInit(block.empty(stage), senders / 32);
+    }
+    for (int buffer = 0; buffer < buffers; ++buffer)
+      for (int half = 0; half < 2; ++half) {
+        barrierInit(block.fullZ(buffer, half), senders / 32 + (clusterSize > 1));
+        barrierInit(block.emptyZ(buffer, half), clusterSize * (groupThreads / 32));
+      }
+    for (int core = 0; core < 2; ++core) barrierInit(block.coreArrived(core), 1);
+    fenceBarrierInit();
+  }
+  // Padding of pieces and chunks, and rows of x that are not there, must not be NaN.
+  for (int i = threadIdx.x; i < offsetCore0 / 16; i += threads) ((uint4*)memory)[i] = make_uint4(0, 0, 0, 0);
+  fenceAsync();
+  // No block may be written to before its memory is zero and its barriers stand, nor end before the last arrives there.
+  clusterSync();
+  if (group == 3) {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
+    runCopies(block, steps, packed, x, pitchX, (u8*)maps + blockIdx.x * 128, byMap, threadIdx.x % groupThreads);
+  } else if (group == 2) {
+    if constexpr (registers1 > 128)
+      asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers1));
+    else
+      asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers1));
+    runSecond(block, steps, inner, epilogue, lane, warp);
+  } else if (group == 1) {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers0));
+    runFirst<1>(block, steps, lane, warp);
+  } else {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers0));
+    runFirst<0>(block, steps, lane, warp);
+  }
+  __syncwarp();
+  clusterSync();
+}

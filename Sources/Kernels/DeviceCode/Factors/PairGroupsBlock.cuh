@@ -1,0 +1,51 @@
+// A block of PairGroups.cu: its shared memory, and its share of the pieces.
+#pragma once
+#include "Async.cuh"
+#include "Factors/PairExchange.cuh"
+#include "Factors/PairGroupsShape.cuh"
+
+constexpr int stages = TESSERA_X_STAGES, buffers = TESSERA_Z_BUFFERS;
+constexpr bool tensor = TESSERA_TENSOR;
+// Registers of a thread: of the first product 48 for each tile (32 sums, 16 on their way), and what is left for the second.
+constexpr int registers0 = groupTiles > 3 ? 200 : 168, registers1 = 512 - 24 - 2 * registers0;
+constexpr int groupThreads = 128, threads = 4 * groupThreads, senders = 2 * groupThreads;
+
+// Where there are two halves, the sums of a lane are of one even and one odd piece in turn, and every block has both.
+constexpr int halves = outputPieces % 2 == 0 && n0 - (clusterSize - 1) * outputPieces >= 2 ? 2 : 1;
+
+// Shared memory: buffers of z, boxes of x, both cores, room for the tensor map, barriers.
+constexpr int bufferBytesZ = linesZ * boxBytes, offsetX = buffers * bufferBytesZ, offsetCore0 = offsetX + stages * boxBytes;
+constexpr int offsetCore1 = offsetCore0 + coreBytes0, offsetMap = (offsetCore1 + coreBytes1 + 127) / 128 * 128;
+constexpr int offsetBarriers = offsetMap + 128, sharedBytes = offsetBarriers + 16 * (stages + 2 * buffers) + 16;
+static_assert(sharedBytes == TESSERA_SHARED, "the launcher's plan and the kernel agree");
+static_assert((clusterSize - 1) * outputPieces < n0, "every block has outputs: one without would never wait for z");
+static_assert(groupTiles <= 4, "the sums of eight inner indices fit the registers");
+static_assert(!tensor || sliceColumns * Element::bytes % 16 == 0, "slices begin at multiples of 16 bytes");
+
+typedef PairSteps<stepRows> Steps;
+
+struct Block {
+  u32 shared;
+  int self;
+
+  __device__ __forceinline__ u32 z(int buffer) const { return shared + buffer * bufferBytesZ; }
+  __device__ __forceinline__ u32 x(int stage) const { return shared + offsetX + stage * boxBytes; }
+  __device__ __forceinline__ u32 core0() const { return shared + offsetCore0; }
+  __device__ __forceinline__ u32 core1() const { return shared + offsetCore1; }
+  __device__ __forceinline__ u32 full(int stage) const { return shared + offsetBarriers + 8 * stage; }
+  __device__ __forceinline__ u32 empty(int stage) const { return full(stages + stage); }
+  __device__ __forceinline__ u32 fullZ(int buffer, int half) const { return full(2 * stages + 2 * buffer + half); }
+  __device__ __forceinline__ u32 emptyZ(int buffer, int half) const { return fullZ(buffers + buffer, half); }
+  __device__ __forceinline__ u32 coreArrived(int core) const { return fullZ(2 * buffers, core); }
+
+  __device__ __forceinline__ int columnsHere() const { return max(0, min(sliceColumns, m1 * m0 - self * sliceColumns)); }
+  __device__ __forceinline__ int outputsHere() const { return max(0, min(outputPieces, n0 - self * outputPieces)); }
+  /// The output pieces of a half: `half`, `half` + halves, ...
+  __device__ __forceinline__ int outputsOf(int half) const { return (outputsHere() + halves - 1 - half) / halves; }
+};
+
+/// Where 16 bytes of z lie in a buffer: `chunk` of output piece `piece` (of the block) and a row.
+__device__ __forceinline__ u32 placeOfZ(int piece, int chunk, int row) {
+  const int vector = piece * chunks + placeOfChunk(piece, chunk);
+  return vector / 8 * boxBytes + row * lineBytes + ((vector ^ row) & 7) * 16;
+}

@@ -1,0 +1,68 @@
+/// How a cluster of blocks divides a pair, and the kernel that does so.
+protocol PairDivision: Sendable {
+  /// What it divides.
+  var shape: PairShape { get }
+  /// Blocks of a cluster, and rows of its step.
+  var cluster: Int { get }
+  var stepRows: Int { get }
+  /// Inner indices of a block, and groups of eight in an intermediate row of one output piece.
+  var inner: Int { get }
+  var chunks: Int { get }
+  /// Words of both cores as the kernel reads them.
+  var words: Int { get }
+  /// Bytes of shared memory of a block.
+  var sharedBytes: Int { get }
+  /// Whether blocks need room for tensor maps of x, whose address the kernel learns when it runs.
+  var takesMaps: Bool { get }
+
+  /// The kernel's file and role, and those of the one that packs the cores.
+  static var product: (file: String, role: String) { get }
+  static var packing: (file: String, role: String) { get }
+  /// The constants of the product beside those of the packing.
+  func productOptions(_ epilogue: FactorEpilogue) -> [String: Int]
+}
+
+extension PairDivision {
+  /// The numbers between the cores in a row of one output piece, padding included.
+  var paddedInner: Int { 8 * chunks }
+
+  /// Whether every run of outputs starts at a multiple of its size.
+  var isOutputAligned: Bool {
+    shape.n1 * 2 % (shape.n1 >= 24 ? 16 : shape.n1 >= 12 ? 8 : 4) == 0
+  }
+
+  /// Tiles of eight outputs in a lane's run, and in all of an output piece.
+  var runTiles: Int { shape.n1 >= 24 ? 4 : shape.n1 >= 12 ? 2 : 1 }
+  var columnTiles: Int { ceilDivide(shape.n1, 8 * runTiles) * runTiles }
+
+  /// Whether a block would be without input or output pieces.
+  var hasIdleBlocks: Bool {
+    [shape.m1, shape.n0].contains { pieces in
+      (cluster - 1) * ceilDivide(pieces, cluster) >= pieces
+    }
+  }
+
+  private var sizes: [String: Int] {
+    [
+      "M0": shape.m0, "M1": shape.m1, "N0": shape.n0, "N1": shape.n1, "RANK": shape.rank,
+      "CLUSTER": cluster,
+    ]
+  }
+
+  /// The kernel that packs the cores.
+  func packing(element: Int) -> KernelVariant {
+    FactorKernels.variant(Self.packing.file, Self.packing.role, sizes, element: element)
+  }
+
+  /// The kernel of the product; with `keeps` it leaves the intermediate, without `writes` only that.
+  func product(
+    element: Int, _ epilogue: FactorEpilogue = .init(), keeps: Bool = false, writes: Bool = true
+  ) -> KernelVariant {
+    let options = sizes.merging(productOptions(epilogue)) { $1 }.merging([
+      "SHARED": sharedBytes, "ACTIVATION": epilogue.activation.rawValue, "KEEP": keeps ? 1 : 0,
+      "OUTPUT": writes ? 1 : 0,
+    ]) { $1 }
+    return FactorKernels.variant(
+      Self.product.file, Self.product.role, options, element: element, shared: sharedBytes)
+  }
+}
