@@ -34,34 +34,44 @@ constexpr int consumers = 256, producers = 128;
 static_assert(widthUnits * columnUnits * rowUnits == 2, "two warpgroups multiply");
 constexpr bool stationary = TESSERA_STATIONARY;
 
-// By a tensor map rows lie in boxes of 128 bytes of each row, [box][row][k of the box][l], in which the 16 bytes at n of row r are at
-// n ^ r % 8, or n ^ r % 2 where the box is not one run: lanes of one access then meet in no bank, without padding. A cluster of
-// neighbouring parts shares the rows: each block copies some boxes to all.
-constexpr bool tensor = TESSERA_TENSOR;
+// By a tensor map rows lie in boxes of 128 bytes of each row (TENSOR 1), [box][row][k of the box][l], in which the 16 bytes at n of row r
+// are at n ^ r % 8, or n ^ r % 2 where the box is not one run: lanes of one access then meet in no bank, without padding. A cluster of
+// neighbouring parts shares the rows: each block copies some boxes to all. Or (TENSOR 2) the run of all k and l of a chunk is one box,
+// with bytes of what follows for padding: any d whose runs of all c are whole 16 bytes.
+constexpr bool tensor = TESSERA_TENSOR, boxed = TESSERA_TENSOR == 1;
 constexpr int cluster = TESSERA_CLUSTER;
 constexpr bool flat = slice == d;
 constexpr int letters = slice * bytes, boxLength = 128 / letters, boxes = chunk / boxLength, boxBytes = tileRows * 128;
-static_assert(!tensor || (128 % letters == 0 && letters <= 32 && chunk % boxLength == 0), "whole boxes");
-static_assert(!tensor || flat || letters == 32, "whole lines of the swizzle");
+static_assert(!boxed || (128 % letters == 0 && letters <= 32 && chunk % boxLength == 0), "whole boxes");
+static_assert(!boxed || flat || letters == 32, "whole lines of the swizzle");
+static_assert(!tensor || boxed || (flat && c * d * bytes % 16 == 0 && rowPitch <= 2048), "runs of whole 16 bytes");
 constexpr int swizzle = flat ? 7 : 1;
-static_assert(parts % cluster == 0 && (tensor || cluster == 1), "whole clusters");
+static_assert(parts % cluster == 0 && (boxed || cluster == 1), "whole clusters");
 constexpr int alignment = tensor ? 1024 : 1;
 
-constexpr int rowBytes = tensor ? boxes * boxBytes : tileRows * rowPitch, chunkBytes = chunkSteps * stepBytes;
+constexpr int rowBytes = boxed ? boxes * boxBytes : tileRows * rowPitch, chunkBytes = chunkSteps * stepBytes;
 constexpr int stageBytes = rowBytes + (stationary ? 0 : divideUp(chunkBytes, alignment) * alignment);
-// Weights (if they stay), stages, room for the tensor map, then a barrier for each stage's arrival, one for its release, one for the weights.
-constexpr int weightBytes = stationary ? divideUp(blockBytes, alignment) * alignment : 0, mapRoom = weightBytes + stages * stageBytes;
-constexpr int barriers = mapRoom + (tensor ? 128 : 0);
+// Where warpgroups differ in l, their warps put outputs together in shared memory, some of each lane at a time: two buffers for each pair
+// of warps.
+constexpr bool joins = tensor && widthUnits == 2;
+constexpr int joined = slice * bytes == 32 && tiles % 2 == 0 ? 4 : 2, joinBytes = joined * slice * bytes * 32;
+static_assert(!joins || (width * bytes % 8 == 0 && joined * slice * bytes % 32 == 0), "whole sectors");
+
+// Weights (if they stay), stages, room for outputs and for the tensor map, then a barrier for each stage's arrival, one for its release, one
+// for the weights.
+constexpr int weightBytes = stationary ? divideUp(blockBytes, alignment) * alignment : 0, joinRoom = weightBytes + stages * stageBytes;
+constexpr int mapRoom = joinRoom + (joins ? 4 * 2 * joinBytes : 0), barriers = mapRoom + (tensor ? 128 : 0);
 constexpr int sharedBytes = barriers + 16 * stages + 16;
 static_assert(sharedBytes == TESSERA_SHARED, "the launcher's plan and the kernel agree");
-static_assert(tensor || (rowPitch % 16 == 0 && rowPitch >= chunk * slice * bytes), "whole chunks");
+static_assert(boxed || (rowPitch % 16 == 0 && rowPitch >= chunk * slice * bytes), "whole chunks");
 /// Operands are read one group ahead where there are registers for it.
 constexpr int sums = 4 * width * tiles, operandBuffers = sums > 128 ? 1 : 2;
 
 /// The row (of 8) of a lane: those of one access differ in the bits that keep its boxes' 16 bytes apart.
 __device__ __forceinline__ int rowOfLane(int lane) {
   const int row = lane >> 2;
-  return !tensor || letters == 32 || letters == 4 ? row : letters == 16 ? row >> 1 | (row & 1) << 2 : (row & 3) << 1 | row >> 2;
+  if constexpr (!tensor || (boxed && (letters == 32 || letters == 4))) return row;
+  else return boxed && letters == 8 ? (row & 3) << 1 | row >> 2 : row >> 1 | (row & 1) << 2;
 }
 
 /// All l of a block in one lane: its outputs are one run.
@@ -102,11 +112,45 @@ __device__ __forceinline__ void loadPairs(u32 (&v)[count], u32 place, u32 next) 
   }
 }
 
+/// Float32's bits as operands: value[copy].
+__device__ __forceinline__ void roundOperand(u32 (&values)[copies][group][4], int l, int r, u32 word) {
+  values[0][l][r] = Float32::round(__uint_as_float(word));
+  if constexpr (exact) values[copies - 1][l][r] = Float32::round(__uint_as_float(word) - __uint_as_float(values[0][l][r]));
+}
+
+/// All l of this lane's neighbouring k of step `step`, as loadRows.
+__device__ __forceinline__ void loadRuns(u32 (&values)[copies][group][4], u32 rows, int step) {
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    constexpr int words = 2 * d, piece = words % 4 == 0 ? 4 : 2;
+    u32 run[words / piece][piece];
+#pragma unroll
+    for (int n = 0; n < words / piece; ++n) loadWords(run[n], rows + r * 8 * rowPitch + step * stepLength * d * bytes + 4 * piece * n);
+#pragma unroll
+    for (int e = 0; e < 2 * d; ++e) {
+      const int half = e / d, l = e % d;
+#if TESSERA_ELEMENT == 2
+      roundOperand(values, l, r + 2 * half, run[e / piece][e % piece]);
+#else
+      // k of this half: 2 half and the next.
+      const int low = 2 * half * d + l, high = low + d;
+      values[0][l][r + 2 * half] = permuteBytes(
+          run[low / 2 / piece][low / 2 % piece], run[high / 2 / piece][high / 2 % piece],
+          (low % 2 ? 0x32 : 0x10) | (high % 2 ? 0x7600 : 0x5400));
+#endif
+    }
+  }
+}
+
 /// Operands of `group` l from `start` of this lane's on, in step `step` of the chunk: value[copy][l]. `rows`: see rowsOfLane.
 __device__ __forceinline__ void loadRows(u32 (&values)[copies][group][4], u32 rows, int step, int start) {
+  if constexpr (together) {
+    loadRuns(values, rows, step);
+    return;
+  }
   // Where k of the chunk and l lie for the lane whose first k is 0.
   const auto placeOf = [&](int r, int k) -> u32 {
-    if constexpr (tensor) return (rows ^ (k % boxLength * letters + start * bytes)) + k / boxLength * boxBytes + r % 2 * 8 * 128;
+    if constexpr (boxed) return (rows ^ (k % boxLength * letters + start * bytes)) + k / boxLength * boxBytes + r % 2 * 8 * 128;
     else return rows + r % 2 * 8 * rowPitch + (k * slice + start) * bytes;
   };
 #pragma unroll
@@ -117,11 +161,7 @@ __device__ __forceinline__ void loadRows(u32 (&values)[copies][group][4], u32 ro
 #if TESSERA_ELEMENT == 2
     loadWords(words, place);
 #pragma unroll
-    for (int l = 0; l < group; ++l) {
-      values[0][l][r] = Float32::round(__uint_as_float(words[l]));
-      if constexpr (exact)
-        values[copies - 1][l][r] = Float32::round(__uint_as_float(words[l]) - __uint_as_float(values[0][l][r]));
-    }
+    for (int l = 0; l < group; ++l) roundOperand(values, l, r, words[l]);
 #else
     loadPairs(words, place, placeOf(r, k + 4));
 #pragma unroll
@@ -132,8 +172,8 @@ __device__ __forceinline__ void loadRows(u32 (&values)[copies][group][4], u32 ro
 
 /// Where a lane's first row, k and l lie behind the beginning of a chunk. `firstRow`: this warp's.
 __device__ __forceinline__ u32 rowsOfLane(int firstRow, int firstL, int lane) {
-  const int row = firstRow + rowOfLane(lane), offset = ((lane & 3) * slice + firstL) * bytes;
-  return tensor ? row * 128 + (offset ^ (row & swizzle) << 4) : row * rowPitch + offset;
+  const int row = firstRow + rowOfLane(lane), offset = together ? (lane & 3) * 8 * d : ((lane & 3) * slice + firstL) * bytes;
+  return boxed ? row * 128 + (offset ^ (row & swizzle) << 4) : row * rowPitch + offset;
 }
 
 /// Operand groups of a chunk. Where they fill the buffers evenly and the weights stay, the last products of a chunk go on while the next
@@ -199,14 +239,62 @@ __device__ __forceinline__ void finish(
   }
 }
 
+/// As finish, where the warp of the same rows in the other warpgroup has the other half of the slice's l: both put their halves together
+/// at `room`, so that a store instruction fills whole sectors. `output`: the first of lane 0; `l`: of the slice.
+__device__ __forceinline__ void finishJoined(
+    const float (&acc)[width][4 * tiles], const Epilogue& epilogue, i64 firstRow, int rows, int i, int output, int l, int lane, int unit,
+    u32 room, int pair) {
+  // 16 bytes number `unit` of a lane's outputs, where neither writers nor readers meet in a bank.
+  const auto placeOf = [&](int piece, int lane) -> u32 { return (piece * 32 + (lane ^ (piece & 1))) * 16; };
+  // This warpgroup stores what even or odd lanes have.
+  const int source = (lane & ~1) | unit;
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    const i64 row = firstRow + h * 8 + rowOfLane(lane);
+#pragma unroll
+    for (int first = 0; first < 2 * tiles; first += joined) {
+      const u32 buffer = room + (h * (2 * tiles / joined) + first / joined) % 2 * joinBytes;
+#pragma unroll
+      for (int j = 0; j < joined; ++j) {
+        const int mine = output + (lane & 3) * 2 * tiles + first + j, place = (i * b + mine) * d + l + unit * width;
+        float values[width];
+#pragma unroll
+        for (int e = 0; e < width; ++e) values[e] = acc[e][(first + j) / 2 * 4 + 2 * h + j % 2];
+        if (row < rows && mine < b) epilogue.apply(row, place, place + width, values);
+        // In pieces of 8 bytes: the first of this lane is `begin`.
+        constexpr int half = 8 / bytes;
+        const int begin = (j * slice + unit * width) / half;
+#pragma unroll
+        for (int e = 0; e < width / half; ++e) {
+          u32 words[2];
+          Epilogue::pack(words, values, e * half);
+          const u32 target = buffer + placeOf((begin + e) / 2, lane) + (begin + e) % 2 * 8;
+          asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(target), "r"(words[0]), "r"(words[1]) : "memory");
+        }
+      }
+      asm volatile("bar.sync %0, 64;" ::"r"(pair) : "memory");
+#pragma unroll
+      for (int sector = 0; sector < joined * slice * bytes / 32; ++sector) {
+        const int e = sector * (32 / bytes), theirs = output + (source & 3) * 2 * tiles + first + e / slice;
+        const int place = (i * b + theirs) * d + l + e % slice + (lane & 1) * (16 / bytes);
+        u32 words[4];
+        loadWords(words, buffer + placeOf(2 * sector + (lane & 1), source));
+        if (row < rows && theirs < b) epilogue.storeWords(row, place, words);
+      }
+    }
+  }
+}
+
 #if TESSERA_TENSOR
-/// Writes the tensor map of x to `map` (in device memory), by one warp: [row][i][k l] where a slice is all of d, else [row][i][k][l].
+/// Writes the tensor map of x to `map` (in device memory), by one warp: [row][i][k l] where a slice is all of d (whole runs in pieces of
+/// 8 bytes, of which a box takes enough), else [row][i][k][l].
 __device__ __forceinline__ void makeMap(u8* map, u32 room, const Storage* x, int rows, int pitchX, int lane) {
   TensorMap made(room, lane);
   if (lane == 0) {
-    made.begin<Element::bytes, flat ? 3 : 4, flat ? 3 : 1>(x);
+    constexpr int unit = boxed ? bytes : 8;
+    made.begin<unit, flat ? 3 : 4, !boxed ? 0 : flat ? 3 : 1>(x);
     if constexpr (flat) {
-      made.dimension<0>(c * d, 128 / bytes);
+      made.dimension<0>(c * d * bytes / unit, (boxed ? 128 : rowPitch) / unit);
       made.dimension<1>(a, 1, (i64)c * d * bytes);
       made.dimension<2>(rows, tileRows, (i64)pitchX * bytes);
     } else {
@@ -276,8 +364,9 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
             barrierWait(released + 8 * stage, index / stages & 1 ^ 1);
             barrierExpect(barrier, rowBytes + (stationary ? 0 : chunkBytes));
             const int firstRow = (start + index / chunks) * tileRows;
+            if constexpr (!boxed) copyBox<1>(target, map, firstK * d * bytes / 8, i, firstRow, barrier);
 #pragma unroll
-            for (int box = 0; box < boxes; ++box)
+            for (int box = 0; box < (boxed ? boxes : 0); ++box)
               if (box % cluster == blockIdx.x % cluster) {
                 if constexpr (flat)
                   copyBox<cluster>(target + box * boxBytes, map, (firstK + box * boxLength) * d, i, firstRow, barrier);
@@ -321,10 +410,12 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
           }
           asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
         } else {
+          // By few registers where this is the exception.
+#pragma unroll(tensor ? 1 : 4)
           for (int element = thread; element < count * chunk * slice; element += producers) {
             const int l = element % slice, k = element / slice % chunk, row = element / slice / chunk;
             const Storage value = k < present && firstL + l < d ? origin[(i64)row * pitchX + (i64)k * d + l] : (Storage)0;
-            const int place = tensor ? k / boxLength * boxBytes + row * 128 + ((k % boxLength * letters + l * bytes) ^ (row & swizzle) << 4)
+            const int place = boxed ? k / boxLength * boxBytes + row * 128 + ((k % boxLength * letters + l * bytes) ^ (row & swizzle) << 4)
                                      : row * rowPitch + (k * slice + l) * bytes;
             *(Storage*)(memory + (target - shared) + place) = value;
           }
@@ -337,7 +428,7 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
     const int lane = threadIdx.x & 31, unit = threadIdx.x >> 7, warpRow = (threadIdx.x >> 5 & 3) * 16;
     const int first = unit % widthUnits * width, column = unit / widthUnits % columnUnits * columns;
     const int rowUnit = unit / widthUnits / columnUnits * 64 + warpRow;
-    const u32 rowPlace = rowsOfLane(rowUnit, first, lane);
+    const u32 rowPlace = rowsOfLane(rowUnit, first, lane), joinPlace = shared + joinRoom + warpRow / 16 * 2 * joinBytes;
     // To every block that copies for this one; without a branch: sums are under way. What the copy engine fills is released by one
     // lane for its warp.
     const auto release = [&](int stage) {
@@ -368,7 +459,11 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
         multiply(acc, values, base + rowPlace, matrices, first, [&] { release(stage); });
       }
       if constexpr (continuous) warpgroupWait<0>();
-      finish(acc, epilogue, (i64)tile * tileRows + rowUnit, rows, i, firstOutput + column + (lane & 3) * 2 * tiles, firstL + first, lane);
+      const i64 firstRow = (i64)tile * tileRows + rowUnit;
+      if constexpr (joins)
+        finishJoined(acc, epilogue, firstRow, rows, i, firstOutput, firstL, lane, unit, joinPlace, 1 + warpRow / 16);
+      else
+        finish(acc, epilogue, firstRow, rows, i, firstOutput + column + (lane & 3) * 2 * tiles, firstL + first, lane);
     }
   }
   // Until all have arrived, others may still copy to this block, or arrive at its barriers.
