@@ -300,26 +300,25 @@ def groups():
                 groups_case(pattern, 333, "float32", choose=choose)
                 groups_case(pattern, 65, "float32", exact=True, choose=choose)
     groups_case((2, 64, 40, 32), 100, offset=3, extra_pitch=5, choose=lambda plan: plan.tensor, aligned=True)
-    # In whole runs, and with the outputs of both warpgroups put together.
-    for pattern in ((1, 96, 80, 24), (3, 48, 100, 24), (2, 48, 40, 6), (1, 64, 112, 3), (2, 72, 48, 7), (2, 40, 72, 12), (1, 64, 64, 5)):
-        for joins in (True, False) if pattern[3] % 4 == 0 else (False,):
-            for stationary in (True, False):
-                choose = lambda plan: plan.tensor == 2 and (plan.join_bytes > 0) == joins and plan.stationary == stationary
-                groups_case(pattern, 777, choose=choose)
-                groups_case(pattern, 130, "float16", activation="gelu", extras=True, choose=choose)
-                groups_case(pattern, 333, "float32", choose=choose)
-                groups_case(pattern, 65, "float32", exact=True, choose=choose)
-    for pattern in ((1, 96, 64, 16), (2, 96, 48, 32), (2, 100, 70, 48), (3, 192, 144, 64), (3, 96, 50, 8)):
-        for cluster in (1, 2, 3) if pattern[3] > 16 else (1,):
-            choose = lambda plan: plan.tensor == 1 and plan.join_bytes > 0 and plan.cluster == cluster
-            for index in (0, 3):
-                groups_case(pattern, 777, choose=choose, plan_index=index)
-                groups_case(pattern, 130, "float16", activation="silu", extras=True, choose=choose, plan_index=index)
-                groups_case(pattern, 333, "float32", choose=choose, plan_index=index)
-                groups_case(pattern, 65, "float32", exact=True, choose=choose, plan_index=index)
+    # In whole runs; outputs written apart, of warpgroups that differ in outputs or in l.
+    kinds = (("bfloat16", {}), ("float16", {"activation": "gelu", "extras": True}), ("float32", {}), ("float32", {"exact": True}))
+    for index, pattern in enumerate(((2, 48, 40, 6), (1, 64, 112, 3), (2, 48, 72, 7), (1, 64, 64, 5), (2, 40, 72, 12), (1, 96, 80, 24))):
+        for stationary in (True, False):
+            for element, more in kinds:
+                groups_case(pattern, 333 + 64 * index, element, **more,
+                            choose=lambda plan: plan.tensor == 2 and not plan.writers and plan.stationary == stationary)
+    for index, pattern in enumerate(((3, 48, 100, 24), (1, 96, 64, 16), (2, 100, 70, 48), (3, 192, 144, 64), (3, 96, 50, 8), (2, 48, 40, 12))):
+        for writers in (1, 2):
+            for number, (element, more) in enumerate(kinds):
+                for halves in (True, False) if number % 2 == index % 2 else (number < 2,):
+                    choose = lambda plan: plan.writers == writers and (plan.width < plan.slice) == halves
+                    groups_case(pattern, 333 + 64 * index, element, **more, choose=choose, plan_index=index)
+    # Few blocks at a time.
+    for pattern in ((40, 128, 128, 16), (40, 256, 64, 32)):
+        groups_case(pattern, 500, choose=lambda plan: plan.tensor)
     for pattern in ((1, 64, 48, 24), (2, 64, 40, 32), (1, 64, 48, 3)):
-        groups_case(pattern, 100, offset=3, extra_pitch=5, choose=lambda plan: plan.tensor and (plan.join_bytes > 0 or pattern[3] < 4), aligned=True,
-                    extras=True)
+        groups_case(pattern, 100, offset=3, extra_pitch=5, choose=lambda plan: plan.tensor and (plan.writers == 1 or pattern[3] < 4),
+                    aligned=True, extras=True)
     for units in ("column_units", "row_units"):
         groups_case((1, 256, 128, 16), 3000, choose=lambda plan: getattr(plan, units) == 2)
     for pattern in ((3, 50, 37, 7), (1, 5, 3, 2), (2, 9, 17, 5), (1, 33, 65, 40), (1, 16, 16, 37)):

@@ -14,8 +14,8 @@
 //            that all runs are aligned
 //   maps     only with TENSOR: room of 128 bytes for each block's tensor map of x
 //
-// Launch: grid (parts * slices, a, splits): neighbours in the grid read the same rows, which then come from L2; 384 threads, of which the last
-// 128 copy; `sharedBytes` of shared memory. Any number of rows. float32 accumulation. sm_90a only.
+// Launch: grid (parts * slices, a, splits), or with BLOCKS_LAST (parts * slices, splits, a), so that the weights of few i are read at a time:
+// neighbours in the grid read the same rows, which then come from L2; 384 threads, of which the last 128 copy; `sharedBytes` of shared memory. Any number of rows. float32 accumulation. sm_90a only.
 #include "Async.cuh"
 #include "Factors/Epilogue.cuh"
 #include "Factors/KroneckerGroupsShape.cuh"
@@ -51,17 +51,20 @@ constexpr int alignment = tensor ? 1024 : 1;
 
 constexpr int rowBytes = boxed ? boxes * boxBytes : tileRows * rowPitch, chunkBytes = chunkSteps * stepBytes;
 constexpr int stageBytes = rowBytes + (stationary ? 0 : divideUp(chunkBytes, alignment) * alignment);
-// Where warpgroups differ in l, their warps put outputs together in shared memory, some of each lane at a time: two buffers for each pair
-// of warps.
-constexpr bool joins = tensor && widthUnits == 2;
-constexpr int joined = slice * bytes == 32 && tiles % 2 == 0 ? 4 : 2, joinBytes = joined * slice * bytes * 32;
-static_assert(!joins || (width * bytes % 8 == 0 && joined * slice * bytes % 32 == 0), "whole sectors");
+// With WRITERS the outputs of a tile are put together in shared memory, [row][output][l], and the warps of the copying warpgroup that have
+// nothing to copy write them while the next tile multiplies: all rows at once (1), or one after the other (2) the first and the last 8 of
+// every 16. So warpgroups may differ in l and stores still fill sectors.
+constexpr bool writers = TESSERA_WRITERS != 0;
+constexpr int writes = writers ? TESSERA_WRITERS : 1, writtenRows = tileRows / writes, writingWarps = producers / 32 - 1;
+constexpr int outputPitch = part * slice * bytes, outputBytes = writers ? writtenRows * outputPitch : 0;
+static_assert(!writers || (tensor && slice * bytes % 16 == 0 && width * bytes % 8 == 0 && outputPitch % 128 == 0), "whole pieces of 16 bytes");
+static_assert(!tensor || writers || widthUnits == 1, "whole sectors");
 
-// Weights (if they stay), stages, room for outputs and for the tensor map, then a barrier for each stage's arrival, one for its release, one
-// for the weights.
-constexpr int weightBytes = stationary ? divideUp(blockBytes, alignment) * alignment : 0, joinRoom = weightBytes + stages * stageBytes;
-constexpr int mapRoom = joinRoom + (joins ? 4 * 2 * joinBytes : 0), barriers = mapRoom + (tensor ? 128 : 0);
-constexpr int sharedBytes = barriers + 16 * stages + 16;
+// Weights (if they stay), stages, outputs, room for the tensor map, then a barrier for each stage's arrival, one for its release, one for
+// the weights, with writers one for outputs that are there and one for those that are written.
+constexpr int weightBytes = stationary ? divideUp(blockBytes, alignment) * alignment : 0, outputRoom = weightBytes + stages * stageBytes;
+constexpr int mapRoom = outputRoom + outputBytes, barriers = mapRoom + (tensor ? 128 : 0);
+constexpr int sharedBytes = barriers + 16 * stages + 16 + (writers ? 16 : 0);
 static_assert(sharedBytes == TESSERA_SHARED, "the launcher's plan and the kernel agree");
 static_assert(boxed || (rowPitch % 16 == 0 && rowPitch >= chunk * slice * bytes), "whole chunks");
 /// Operands are read one group ahead where there are registers for it.
@@ -90,6 +93,14 @@ __device__ __forceinline__ void loadWords(u32 (&v)[count], u32 address) {
   else
 #pragma unroll
     for (int i = 0; i < count; ++i) asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v[i]) : "r"(address + 4 * i) : "memory");
+}
+
+/// 2 or 4 words in one access.
+__device__ __forceinline__ void storeWords(u32 address, const u32 (&v)[2]) {
+  asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(address), "r"(v[0]), "r"(v[1]) : "memory");
+}
+__device__ __forceinline__ void storeWords(u32 address, const u32 (&v)[4]) {
+  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3]) : "memory");
 }
 
 /// Two 16-bit elements of each of `count` l: one at `place`, one at `next`.
@@ -239,48 +250,55 @@ __device__ __forceinline__ void finish(
   }
 }
 
-/// As finish, where the warp of the same rows in the other warpgroup has the other half of the slice's l: both put their halves together
-/// at `room`, so that a store instruction fills whole sectors. `output`: the first of lane 0; `l`: of the slice.
-__device__ __forceinline__ void finishJoined(
-    const float (&acc)[width][4 * tiles], const Epilogue& epilogue, i64 firstRow, int rows, int i, int output, int l, int lane, int unit,
-    u32 room, int pair) {
-  // 16 bytes number `unit` of a lane's outputs, where neither writers nor readers meet in a bank.
-  const auto placeOf = [&](int piece, int lane) -> u32 { return (piece * 32 + (lane ^ (piece & 1))) * 16; };
-  // This warpgroup stores what even or odd lanes have.
-  const int source = (lane & ~1) | unit;
+/// Where 16 bytes number `piece` of a row's outputs lie behind the first row: lanes that write and lanes that read meet in no bank.
+__device__ __forceinline__ u32 outputPlace(int row, int piece) {
+  constexpr int ofLane = 2 * tiles * slice * bytes / 16;
+  return row * outputPitch + (piece ^ (piece / ofLane & 3) << 1 ^ (row ^ row >> 2) & 1) * 16;
+}
+
+/// Puts half `h` of a unit's outputs into shared memory at `room`. `firstRow`: this warp's, `tileRow`: the same in the tile; `column`: the
+/// unit's first output of the part, `l`: its first of the slice; the rest as in finish.
+__device__ __forceinline__ void putOutputs(
+    const float (&acc)[width][4 * tiles], int h, const Epilogue& epilogue, u32 room, i64 firstRow, int rows, int i, int firstOutput,
+    int firstL, int tileRow, int column, int l, int lane) {
+  // Places are not to be kept in registers from tile to tile: the sums fill them.
+  asm volatile("" : "+r"(lane), "+r"(column), "+r"(tileRow));
+  const i64 row = firstRow + h * 8 + rowOfLane(lane);
+  const int place = (writes == 1 ? tileRow + h * 8 : tileRow / 2) + rowOfLane(lane);
 #pragma unroll
-  for (int h = 0; h < 2; ++h) {
-    const i64 row = firstRow + h * 8 + rowOfLane(lane);
+  for (int j = 0; j < 2 * tiles; ++j) {
+    const int output = column + (lane & 3) * 2 * tiles + j, first = (i * b + firstOutput + output) * d + firstL + l;
+    float values[width];
 #pragma unroll
-    for (int first = 0; first < 2 * tiles; first += joined) {
-      const u32 buffer = room + (h * (2 * tiles / joined) + first / joined) % 2 * joinBytes;
+    for (int e = 0; e < width; ++e) values[e] = acc[e][j / 2 * 4 + 2 * h + j % 2];
+    if (row < rows && firstOutput + output < b) epilogue.apply(row, first, first + width, values);
+    constexpr int words = width * bytes % 16 == 0 ? 4 : 2;
 #pragma unroll
-      for (int j = 0; j < joined; ++j) {
-        const int mine = output + (lane & 3) * 2 * tiles + first + j, place = (i * b + mine) * d + l + unit * width;
-        float values[width];
-#pragma unroll
-        for (int e = 0; e < width; ++e) values[e] = acc[e][(first + j) / 2 * 4 + 2 * h + j % 2];
-        if (row < rows && mine < b) epilogue.apply(row, place, place + width, values);
-        // In pieces of 8 bytes: the first of this lane is `begin`.
-        constexpr int half = 8 / bytes;
-        const int begin = (j * slice + unit * width) / half;
-#pragma unroll
-        for (int e = 0; e < width / half; ++e) {
-          u32 words[2];
-          Epilogue::pack(words, values, e * half);
-          const u32 target = buffer + placeOf((begin + e) / 2, lane) + (begin + e) % 2 * 8;
-          asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(target), "r"(words[0]), "r"(words[1]) : "memory");
-        }
-      }
-      asm volatile("bar.sync %0, 64;" ::"r"(pair) : "memory");
-#pragma unroll
-      for (int sector = 0; sector < joined * slice * bytes / 32; ++sector) {
-        const int e = sector * (32 / bytes), theirs = output + (source & 3) * 2 * tiles + first + e / slice;
-        const int place = (i * b + theirs) * d + l + e % slice + (lane & 1) * (16 / bytes);
-        u32 words[4];
-        loadWords(words, buffer + placeOf(2 * sector + (lane & 1), source));
-        if (row < rows && theirs < b) epilogue.storeWords(row, place, words);
-      }
+    for (int n = 0; n < width * bytes / (4 * words); ++n) {
+      u32 word[words];
+      Epilogue::pack(word, values, n * (4 * words / bytes));
+      const int begin = (output * slice + l) * bytes + 4 * words * n;
+      storeWords(room + outputPlace(place, begin / 16) + begin % 16, word);
+    }
+  }
+}
+
+/// Writes the outputs at `room` of a tile, or of half `h` of each 16 rows, by warp `warp` of `warps`.
+__device__ __forceinline__ void writeOutputs(
+    int h, const Epilogue& epilogue, u32 room, i64 firstRow, int rows, int i, int firstOutput, int firstL, int warp, int warps, int lane) {
+  constexpr int vector = 16 / bytes;
+  const int count = min(tileRows, (int)(rows - firstRow)), pieces = min(part, b - firstOutput) * slice / vector;
+  const int column = (i * b + firstOutput) * d + (flat ? 0 : firstL);
+#pragma unroll 1
+  for (int place = warp; place < writtenRows; place += warps) {
+    const int row = writes == 1 ? place : place / 8 * 16 + h * 8 + place % 8;
+    if (row >= count) break;
+#pragma unroll 2
+    for (int piece = lane; piece < pieces; piece += 32) {
+      u32 words[4];
+      loadWords(words, room + outputPlace(place, piece));
+      const int offset = flat ? piece * vector : piece * vector / slice * d + piece * vector % slice;
+      epilogue.storeWords(firstRow + row, column + offset, words);
     }
   }
 }
@@ -316,6 +334,9 @@ __device__ __forceinline__ void makeMap(u8* map, u32 room, const Storage* x, int
 #define CLUSTER
 #endif
 
+/// Waits for all threads that multiply.
+__device__ __forceinline__ void consumerSync() { asm volatile("bar.sync 1, %0;" ::"n"(consumers) : "memory"); }
+
 extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) TESSERA_KERNEL(
     const Storage* __restrict__ x, const u32* __restrict__ packed, EPILOGUE_INPUTS, Storage* __restrict__ y, MAPS EPILOGUE_SCALARS,
     int rows, int pitchX) {
@@ -324,11 +345,15 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
   const Epilogue epilogue{
       y, TESSERA_EPILOGUE & 1 ? bias : nullptr, TESSERA_EPILOGUE & 2 ? gate : nullptr, TESSERA_EPILOGUE & 4 ? residual : nullptr, pitchY,
       TESSERA_Y_ALIGNED || aligned};
-  const int i = blockIdx.y, sliceIndex = blockIdx.x / parts, firstOutput = blockIdx.x % parts * part, firstL = sliceIndex * slice;
+  constexpr bool blocksLast = TESSERA_BLOCKS_LAST;
+  const int i = blocksLast ? blockIdx.z : blockIdx.y, split = blocksLast ? blockIdx.y : blockIdx.z;
+  const int splits = blocksLast ? gridDim.y : gridDim.z;
+  const int sliceIndex = blockIdx.x / parts, firstOutput = blockIdx.x % parts * part, firstL = sliceIndex * slice;
   const u32 shared = sharedAddress(memory), stageBase = shared + weightBytes;
   const u32 arrived = shared + barriers, released = arrived + 8 * stages, weightsArrived = released + 8 * stages;
-  const int rowTiles = divideUp(rows, tileRows), start = (i64)rowTiles * blockIdx.z / gridDim.z;
-  const int stop = (i64)rowTiles * (blockIdx.z + 1) / gridDim.z, stageCount = (stop - start) * chunks;
+  const u32 outputsReady = weightsArrived + 8, outputsWritten = outputsReady + 8;
+  const int rowTiles = divideUp(rows, tileRows), start = (i64)rowTiles * split / splits;
+  const int stop = (i64)rowTiles * (split + 1) / splits, stageCount = (stop - start) * chunks;
   const u8* weights = (const u8*)packed + ((i64)(i * slices + sliceIndex) * parts + blockIdx.x % parts) * blockBytes;
   // A view of another array may begin anywhere; then every block copies by elements, for itself.
   const bool isMisaligned = ((u64)x | (u64)((i64)pitchX * bytes)) & 15, byMap = tensor && !isMisaligned;
@@ -339,6 +364,10 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
       barrierInit(released + 8 * stage, tensor ? consumers / 32 * sharing : consumers);
     }
     barrierInit(weightsArrived, 1);
+    if constexpr (writers) {
+      barrierInit(outputsReady, consumers);
+      barrierInit(outputsWritten, 32 * writingWarps);
+    }
     fenceBarrierInit();
   }
   if constexpr (cluster > 1) clusterSync();
@@ -346,7 +375,7 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
 
   // Stage n is chunk n mod chunks of the n / chunks-th tile of rows.
   if (threadIdx.x >= consumers) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(tensor || sums > 128 ? 24 : 56));
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(writers && sums <= 160 ? 40 : tensor || sums > 128 ? 24 : 56));
     const int thread = threadIdx.x - consumers;
     if (thread == 0 && stationary && stageCount > 0) {
       barrierExpect(weightsArrived, blockBytes);
@@ -375,6 +404,14 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
               }
             if constexpr (!stationary) bulkCopy(target + rowBytes, weights + (i64)(index % chunks) * chunkBytes, chunkBytes, barrier);
           }
+        }
+      } else if constexpr (writers) {
+        for (int index = 0; index < (stop - start) * writes; ++index) {
+          barrierWait(outputsReady, index & 1);
+          writeOutputs(
+              index % writes, epilogue, shared + outputRoom, (i64)(start + index / writes) * tileRows, rows, i, firstOutput, firstL,
+              thread / 32 - 1, writingWarps, thread & 31);
+          barrierArrive(outputsWritten);
         }
       }
     } else
@@ -424,11 +461,11 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
       }
     }
   } else {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(tensor || sums > 128 ? 240 : 224));
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(writers && sums <= 160 ? 232 : tensor || sums > 128 ? 240 : 224));
     const int lane = threadIdx.x & 31, unit = threadIdx.x >> 7, warpRow = (threadIdx.x >> 5 & 3) * 16;
     const int first = unit % widthUnits * width, column = unit / widthUnits % columnUnits * columns;
     const int rowUnit = unit / widthUnits / columnUnits * 64 + warpRow;
-    const u32 rowPlace = rowsOfLane(rowUnit, first, lane), joinPlace = shared + joinRoom + warpRow / 16 * 2 * joinBytes;
+    const u32 rowPlace = rowsOfLane(rowUnit, first, lane);
     // To every block that copies for this one; without a branch: sums are under way. What the copy engine fills is released by one
     // lane for its warp.
     const auto release = [&](int stage) {
@@ -459,11 +496,25 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
         multiply(acc, values, base + rowPlace, matrices, first, [&] { release(stage); });
       }
       if constexpr (continuous) warpgroupWait<0>();
-      const i64 firstRow = (i64)tile * tileRows + rowUnit;
-      if constexpr (joins)
-        finishJoined(acc, epilogue, firstRow, rows, i, firstOutput, firstL, lane, unit, joinPlace, 1 + warpRow / 16);
-      else
-        finish(acc, epilogue, firstRow, rows, i, firstOutput + column + (lane & 3) * 2 * tiles, firstL + first, lane);
+      const i64 firstRow = (i64)tile * tileRows;
+      if constexpr (writers) {
+        const u32 room = shared + outputRoom;
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          if (byMap && (h == 0 || writes == 2)) barrierWait(outputsWritten, ((tile - start) * writes + h) & 1 ^ 1);
+          putOutputs(acc, h, epilogue, room, firstRow + rowUnit, rows, i, firstOutput, firstL, rowUnit, column, first, lane);
+          if (h == 0 && writes == 1) continue;
+          if (byMap) {
+            barrierArrive(outputsReady);
+          } else {
+            consumerSync();
+            writeOutputs(h, epilogue, room, firstRow, rows, i, firstOutput, firstL, threadIdx.x / 32, consumers / 32, lane);
+            consumerSync();
+          }
+        }
+      } else {
+        finish(acc, epilogue, firstRow + rowUnit, rows, i, firstOutput + column + (lane & 3) * 2 * tiles, firstL + first, lane);
+      }
     }
   }
   // Until all have arrived, others may still copy to this block, or arrive at its barriers.
