@@ -300,24 +300,21 @@ def groups():
                 groups_case(pattern, 333, "float32", choose=choose)
                 groups_case(pattern, 65, "float32", exact=True, choose=choose)
     groups_case((2, 64, 40, 32), 100, offset=3, extra_pitch=5, choose=lambda plan: plan.tensor, aligned=True)
-    # In whole runs; outputs written apart, of warpgroups that differ in outputs or in l.
+    # In whole runs, and with outputs put together and written later.
     kinds = (("bfloat16", {}), ("float16", {"activation": "gelu", "extras": True}), ("float32", {}), ("float32", {"exact": True}))
     for index, pattern in enumerate(((2, 48, 40, 6), (1, 64, 112, 3), (2, 48, 72, 7), (1, 64, 64, 5), (2, 40, 72, 12), (1, 96, 80, 24))):
         for stationary in (True, False):
             for element, more in kinds:
                 groups_case(pattern, 333 + 64 * index, element, **more,
-                            choose=lambda plan: plan.tensor == 2 and not plan.writers and plan.stationary == stationary)
+                            choose=lambda plan: plan.tensor == 2 and not plan.writes and plan.stationary == stationary)
     for index, pattern in enumerate(((3, 48, 100, 24), (1, 96, 64, 16), (2, 100, 70, 48), (3, 192, 144, 64), (3, 96, 50, 8), (2, 48, 40, 12))):
-        for writers in (1, 2):
-            for number, (element, more) in enumerate(kinds):
-                for halves in (True, False) if number % 2 == index % 2 else (number < 2,):
-                    choose = lambda plan: plan.writers == writers and (plan.width < plan.slice) == halves
-                    groups_case(pattern, 333 + 64 * index, element, **more, choose=choose, plan_index=index)
-    # Few blocks at a time.
-    for pattern in ((40, 128, 128, 16), (40, 256, 64, 32)):
-        groups_case(pattern, 500, choose=lambda plan: plan.tensor)
+        for number in (0, 1, 3 + index, 20):
+            for element, more in kinds:
+                groups_case(pattern, 333 + 64 * index, element, **more, choose=lambda plan: plan.writes > 0, plan_index=number)
+    groups_case((1, 96, 64, 16), 3000, choose=lambda plan: plan.writes > 0, extra_pitch=8)
+    groups_case((1, 96, 64, 16), 300, choose=lambda plan: plan.writes > 0, extra_pitch=4, aligned=True)
     for pattern in ((1, 64, 48, 24), (2, 64, 40, 32), (1, 64, 48, 3)):
-        groups_case(pattern, 100, offset=3, extra_pitch=5, choose=lambda plan: plan.tensor and (plan.writers == 1 or pattern[3] < 4),
+        groups_case(pattern, 100, offset=3, extra_pitch=5, choose=lambda plan: plan.tensor and (plan.writes > 0 or pattern[3] < 4),
                     aligned=True, extras=True)
     for units in ("column_units", "row_units"):
         groups_case((1, 256, 128, 16), 3000, choose=lambda plan: getattr(plan, units) == 2)

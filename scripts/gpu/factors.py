@@ -502,7 +502,7 @@ class GroupsPlan:
     aligned: bool
     tensor: int = 0  # 1: boxes of 128 bytes of each row, 2: whole runs
     cluster: int = 1
-    writers: int = 0  # in how many parts a tile's outputs are written apart
+    writes: int = 0  # places of outputs that are being written while the products go on
 
     @property
     def slices(self):
@@ -571,13 +571,9 @@ class GroupsPlan:
 
     @property
     def output_bytes(self):
-        """Room of a tile's outputs where they are written apart."""
-        return self.tile_rows // self.writers * self.part * self.slice * self.size + 16 if self.writers else 0
-
-    @property
-    def blocks_last(self):
-        """Whether few of the a blocks are multiplied at a time: the weights of all do not stay in L2."""
-        return self.pattern[0] > 1 and self.pattern[0] * self.parts * self.slices * self.block_bytes > 12_000_000
+        """Room in which outputs are put together, and of their tensor map."""
+        together = 2 if self.tiles % 2 == 0 else 3 if self.tiles % 3 == 0 else 1
+        return self.writes * 8 * together * 32 * self.slice * self.size + 128 if self.writes else 0
 
     @property
     def shared(self):
@@ -651,7 +647,7 @@ class GroupsPlan:
         read = steps * 2 * self.width * 32 * (64 * conflicts + self.columns * products)
         # The rounding of float32, the begin of a stage, the end of a tile.
         own = (steps * (2.7e-7 if self.size == 4 else 0) + row_tiles * combos * (self.chunks * 5e-8 + 6e-7)) / self.resident
-        joins = 2 * y if self.writers else 0
+        joins = 2 * y if self.writes else 0
         shared = (read + x * self.parts + weights + joins) / (self.resident * 128 * 2.2e9) + own
         times = memory, l2, lines, shared
         uneven = ceil_div(combos * z, self.resident) * self.resident * ceil_div(row_tiles, z) / (combos * row_tiles)
@@ -661,11 +657,11 @@ class GroupsPlan:
     def defines(self, **more):
         a, b, c, d = self.pattern
         return dict(A=a, B=b, C=c, D=d, SLICE=self.slice, WIDTH=self.width, TILES=self.tiles, COLUMN_UNITS=self.column_units,
-                    CHUNK_STEPS=self.chunk_steps, EXACT=int(self.exact), TOGETHER=int(self.together), **more)
+                    CHUNK_STEPS=self.chunk_steps, EXACT=int(self.exact), TOGETHER=int(self.together), WRITES=self.writes, **more)
 
     def __str__(self):
         return (f"g l{self.slice}/{self.width} j{self.part}/{self.columns} rows {self.tile_rows} k{self.chunk} x{self.stages}"
-                + (" stay" if self.stationary else "") + ("", " map", " runs")[self.tensor] + ("", " apart", " apart in 2")[self.writers] + (f" cluster {self.cluster}" if self.cluster > 1 else ""))
+                + (" stay" if self.stationary else "") + ("", " map", " runs")[self.tensor] + (f" w{self.writes}" if self.writes else "") + (f" cluster {self.cluster}" if self.cluster > 1 else ""))
 
 
 def groups_pitch(run, stride, access, far):
@@ -735,35 +731,28 @@ def tensor_candidates(pattern, size, exact=False):
             continue
         for width_units, column_units, row_units in ((2, 1, 1), (1, 2, 1), (1, 1, 2)):
             width = slice // width_units
-            if width_units == 2 and (slice % 2 or slice * size < 32):
+            if width_units == 2 and (slice % 2 or slice * size < 32 or slice * size % 16 or width * size % 8 or b * d * size % 16):
                 continue
             needed = ceil_div(b, 8 * column_units)
             for tiles in sorted({ceil_div(needed, n) for n in range(1, needed + 1)}):
                 # Sums and operands fit the registers.
                 if tiles > min(16, (32 if exact else 48) // width) or together and (4 * tiles + 6) * d > 212:
                     continue
-                # No run is cut by an end; none is less than a sector, or many are parts of sectors.
-                run = 2 * tiles * slice * size
-                if flat and (b % (2 * tiles) or run % 32 and not (runs and run >= 64 and run % 8 == 0)):
+                # No run is cut by an end, none has parts of sectors.
+                if width_units == 1 and flat and (b % (2 * tiles) or 2 * tiles * slice * size % 32):
                     continue
                 for chunk_steps in (1, 2, 3, 4, 6, 8):
                     if chunk_steps * width > 64 or chunk_steps > ceil_div(c * size, 32) or not runs and chunk_steps * 32 * slice % 128:
                         continue
                     for stationary in (True, False):
-                        for cluster, writers in product(FLAT_CLUSTERS if flat and not runs else (1,) if flat else (1, 2), (0, 1, 2)):
-                            # Outputs are written apart in whole pieces; for halves of the l they are.
-                            if not writers and width_units == 2 or writers and (slice * size < 32 or slice * size % 16 or width * size % 8):
-                                continue
+                        for cluster, writes in product((1,) if flat else (1, 2), (0,) if width_units == 1 else (2, 3)):
                             for stages in (8, 6, 5, 4, 3, 2):
                                 plan = GroupsPlan(pattern, size, exact, slice, width, tiles, column_units, row_units, chunk_steps, stages,
-                                                  stationary, True, 2 if runs else 1, cluster, writers)
+                                                  stationary, True, 2 if runs else 1, cluster, writes)
                                 if plan.parts % cluster == 0 and plan.shared <= SHARED_LIMIT:
                                     result.append(plan)
                                     break
     return result
-
-
-FLAT_CLUSTERS = (1,)
 
 
 def groups_plans(pattern, rows, size, exact=False, aligned=True):
@@ -785,7 +774,7 @@ class Groups:
         self.starts = (b * d, run, d if d > plan.width else run)
         y_aligned = y_aligned and all(n * plan.size % self.piece == 0 for n in self.starts + (a * b * d,))
         defines.update(ROW_UNITS=plan.row_units, STAGES=plan.stages, X_PITCH=plan.pitch, STATIONARY=int(plan.stationary),
-                       TENSOR=int(plan.tensor), CLUSTER=plan.cluster, WRITERS=int(plan.writers), BLOCKS_LAST=int(plan.blocks_last),
+                       TENSOR=int(plan.tensor), CLUSTER=plan.cluster,
                        X_ALIGNED=int(plan.aligned), SHARED=plan.shared, ACTIVATION=ACTIVATIONS[activation], EPILOGUE=epilogue,
                        Y_ALIGNED=int(y_aligned))
         tag = "_".join(str(v) for _, v in sorted(defines.items()))
@@ -805,11 +794,9 @@ class Groups:
         plan, rows = self.plan, x.shape[0]
         aligned = all(n * plan.size % self.piece == 0 for n in self.starts + (y.stride(0),)) and y.data_ptr() % self.piece == 0
         grid = (plan.parts * plan.slices, plan.pattern[0], plan.splits(rows))
-        if plan.blocks_last:
-            grid = (grid[0], grid[2], grid[1])
         maps = []
         if plan.tensor:
-            size = 128 // plan.size * grid[0] * grid[1] * grid[2]
+            size = (256 if plan.writes else 128) // plan.size * grid[0] * grid[1] * grid[2]
             if self.maps is None or self.maps.numel() < size:
                 self.maps = x.new_full((size,), float("nan"))
             maps = [self.maps]

@@ -79,3 +79,26 @@ __device__ __forceinline__ void copyBox(u32 target, const void* map, int x, int 
         "l"(map), "r"(x), "r"(y), "r"(z), "r"(w), "r"(barrier), "h"((u16)((1 << share) - 1))
         : "memory");
 }
+
+/// Writes the box at (x, y, z) from shared memory, later: see writesWait.
+__device__ __forceinline__ void writeBox(const void* map, u32 source, int x, int y, int z) {
+  asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.tile.bulk_group [%0, {%1, %2, %3}], [%4];" ::"l"(map), "r"(x), "r"(y), "r"(z),
+               "r"(source)
+               : "memory");
+}
+
+/// The same with four coordinates.
+__device__ __forceinline__ void writeBox(const void* map, u32 source, int x, int y, int z, int w) {
+  asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group [%0, {%1, %2, %3, %4}], [%5];" ::"l"(map), "r"(x), "r"(y),
+               "r"(z), "r"(w), "r"(source)
+               : "memory");
+}
+
+/// Makes one group of this thread's boxes since the last.
+__device__ __forceinline__ void writesCommit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+
+/// Waits until all but `pending` groups of this thread have been read from shared memory.
+template <int pending>
+__device__ __forceinline__ void writesWait() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(pending) : "memory");
+}

@@ -12,10 +12,10 @@
 //   packed   see KroneckerGroupsPack.cu
 //   y        out, [rows, a b d], row pitch pitchY; see Epilogue.cuh; the parts of the epilogue are EPILOGUE's bits, and Y_ALIGNED says
 //            that all runs are aligned
-//   maps     only with TENSOR: room of 128 bytes for each block's tensor map of x
+//   maps     only with TENSOR: room of 128 bytes for each block's tensor map of x, with WRITES for one of y, too
 //
-// Launch: grid (parts * slices, a, splits), or with BLOCKS_LAST (parts * slices, splits, a), so that the weights of few i are read at a time:
-// neighbours in the grid read the same rows, which then come from L2; 384 threads, of which the last 128 copy; `sharedBytes` of shared memory. Any number of rows. float32 accumulation. sm_90a only.
+// Launch: grid (parts * slices, a, splits): neighbours in the grid read the same rows, which then come from L2; 384 threads, of which the last
+// 128 copy; `sharedBytes` of shared memory. Any number of rows. float32 accumulation. sm_90a only.
 #include "Async.cuh"
 #include "Factors/Epilogue.cuh"
 #include "Factors/KroneckerGroupsShape.cuh"
@@ -51,20 +51,18 @@ constexpr int alignment = tensor ? 1024 : 1;
 
 constexpr int rowBytes = boxed ? boxes * boxBytes : tileRows * rowPitch, chunkBytes = chunkSteps * stepBytes;
 constexpr int stageBytes = rowBytes + (stationary ? 0 : divideUp(chunkBytes, alignment) * alignment);
-// With WRITERS the outputs of a tile are put together in shared memory, [row][output][l], and the warps of the copying warpgroup that have
-// nothing to copy write them while the next tile multiplies: all rows at once (1), or one after the other (2) the first and the last 8 of
-// every 16. So warpgroups may differ in l and stores still fill sectors.
-constexpr bool writers = TESSERA_WRITERS != 0;
-constexpr int writes = writers ? TESSERA_WRITERS : 1, writtenRows = tileRows / writes, writingWarps = producers / 32 - 1;
-constexpr int outputPitch = part * slice * bytes, outputBytes = writers ? writtenRows * outputPitch : 0;
-static_assert(!writers || (tensor && slice * bytes % 16 == 0 && width * bytes % 8 == 0 && outputPitch % 128 == 0), "whole pieces of 16 bytes");
-static_assert(!tensor || writers || widthUnits == 1, "whole sectors");
+// With WRITES the warpgroups differ in l, and put their outputs together in shared memory, some tiles of 32 rows at a time in one of WRITES
+// places, [128 bytes][row][128 bytes] swizzled as boxes of x are; by a tensor map of y they are written while the products go on.
+constexpr int writes = TESSERA_WRITES, writtenTiles = tiles % 2 == 0 ? 2 : tiles % 3 == 0 ? 3 : 1, writtenRows = 32;
+constexpr int writtenBytes = 8 * writtenTiles * letters, outputBytes = writes * writtenBytes * writtenRows;
+static_assert(!writes || (tensor && widthUnits == 2 && letters % 16 == 0 && width * bytes % 8 == 0), "whole pieces of 16 bytes");
+static_assert(!tensor || writes || widthUnits == 1, "whole sectors");
 
-// Weights (if they stay), stages, outputs, room for the tensor map, then a barrier for each stage's arrival, one for its release, one for
-// the weights, with writers one for outputs that are there and one for those that are written.
+// Weights (if they stay), stages, outputs, room for the tensor maps, then a barrier for each stage's arrival, one for its release, one for
+// the weights.
 constexpr int weightBytes = stationary ? divideUp(blockBytes, alignment) * alignment : 0, outputRoom = weightBytes + stages * stageBytes;
-constexpr int mapRoom = outputRoom + outputBytes, barriers = mapRoom + (tensor ? 128 : 0);
-constexpr int sharedBytes = barriers + 16 * stages + 16 + (writers ? 16 : 0);
+constexpr int mapRoom = outputRoom + outputBytes, mapBytes = writes ? 256 : tensor ? 128 : 0, barriers = mapRoom + mapBytes;
+constexpr int sharedBytes = barriers + 16 * stages + 16;
 static_assert(sharedBytes == TESSERA_SHARED, "the launcher's plan and the kernel agree");
 static_assert(boxed || (rowPitch % 16 == 0 && rowPitch >= chunk * slice * bytes), "whole chunks");
 /// Operands are read one group ahead where there are registers for it.
@@ -136,7 +134,7 @@ __device__ __forceinline__ void loadRuns(u32 (&values)[copies][group][4], u32 ro
     constexpr int words = 2 * d, piece = words % 4 == 0 ? 4 : 2;
     u32 run[words / piece][piece];
 #pragma unroll
-    for (int n = 0; n < words / piece; ++n) loadWords(run[n], rows + r * 8 * rowPitch + step * stepLength * d * bytes + 4 * piece * n);
+    for (int n = 0; n < words / piece; ++n) loadWords(run[n], rows + r * 32 * rowPitch + step * stepLength * d * bytes + 4 * piece * n);
 #pragma unroll
     for (int e = 0; e < 2 * d; ++e) {
       const int half = e / d, l = e % d;
@@ -161,8 +159,8 @@ __device__ __forceinline__ void loadRows(u32 (&values)[copies][group][4], u32 ro
   }
   // Where k of the chunk and l lie for the lane whose first k is 0.
   const auto placeOf = [&](int r, int k) -> u32 {
-    if constexpr (boxed) return (rows ^ (k % boxLength * letters + start * bytes)) + k / boxLength * boxBytes + r % 2 * 8 * 128;
-    else return rows + r % 2 * 8 * rowPitch + (k * slice + start) * bytes;
+    if constexpr (boxed) return (rows ^ (k % boxLength * letters + start * bytes)) + k / boxLength * boxBytes + r % 2 * 32 * 128;
+    else return rows + r % 2 * 32 * rowPitch + (k * slice + start) * bytes;
   };
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
@@ -228,7 +226,7 @@ __device__ __forceinline__ void finish(
     const float (&acc)[width][4 * tiles], const Epilogue& epilogue, i64 firstRow, int rows, int i, int output, int l, int lane) {
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
-    const i64 row = firstRow + h * 8 + rowOfLane(lane);
+    const i64 row = firstRow + h * 32 + rowOfLane(lane);
     // Where no run is cut by an end, the compiler is not to provide for it.
     if constexpr (whole) {
       constexpr int length = 2 * tiles * width;
@@ -250,76 +248,63 @@ __device__ __forceinline__ void finish(
   }
 }
 
-/// Where 16 bytes number `piece` of a row's outputs lie behind the first row: lanes that write and lanes that read meet in no bank.
-__device__ __forceinline__ u32 outputPlace(int row, int piece) {
-  constexpr int ofLane = 2 * tiles * slice * bytes / 16;
-  return row * outputPitch + (piece ^ (piece / ofLane & 3) << 1 ^ (row ^ row >> 2) & 1) * 16;
-}
-
-/// Puts half `h` of a unit's outputs into shared memory at `room`. `firstRow`: this warp's, `tileRow`: the same in the tile; `column`: the
-/// unit's first output of the part, `l`: its first of the slice; the rest as in finish.
+/// Puts outputs of 32 rows (half `h`), those of tiles from `firstTile` on, into shared memory at `room`: 16 bytes at n of row r lie at
+/// n ^ r % 8, or n ^ r % 2 where a line is not one run. `tileRow`: this warp's first of the 32, `l`: this warpgroup's first l of the slice;
+/// the rest as in finish.
 __device__ __forceinline__ void putOutputs(
-    const float (&acc)[width][4 * tiles], int h, const Epilogue& epilogue, u32 room, i64 firstRow, int rows, int i, int firstOutput,
-    int firstL, int tileRow, int column, int l, int lane) {
-  // Places are not to be kept in registers from tile to tile: the sums fill them.
-  asm volatile("" : "+r"(lane), "+r"(column), "+r"(tileRow));
-  const i64 row = firstRow + h * 8 + rowOfLane(lane);
-  const int place = (writes == 1 ? tileRow + h * 8 : tileRow / 2) + rowOfLane(lane);
+    const float (&acc)[width][4 * tiles], int firstTile, int h, const Epilogue& epilogue, u32 room, i64 firstRow, int rows, int i, int output,
+    int firstL, int tileRow, int l, int lane) {
+  const int placeRow = tileRow + rowOfLane(lane);
 #pragma unroll
-  for (int j = 0; j < 2 * tiles; ++j) {
-    const int output = column + (lane & 3) * 2 * tiles + j, first = (i * b + firstOutput + output) * d + firstL + l;
+  for (int j = 0; j < 2 * writtenTiles; ++j) {
+    // The order of outputs that writes have: outputOfColumn.
+    const int mine = 4 * j + (lane & 3), first = (i * b + output + mine) * d + firstL + l;
     float values[width];
 #pragma unroll
-    for (int e = 0; e < width; ++e) values[e] = acc[e][j / 2 * 4 + 2 * h + j % 2];
-    if (row < rows && firstOutput + output < b) epilogue.apply(row, first, first + width, values);
+    for (int e = 0; e < width; ++e) values[e] = acc[e][firstTile * 4 + j / 2 * 4 + 2 * h + j % 2];
+    if (firstRow + placeRow < rows && output + mine < b) epilogue.apply(firstRow + placeRow, first, first + width, values);
     constexpr int words = width * bytes % 16 == 0 ? 4 : 2;
 #pragma unroll
     for (int n = 0; n < width * bytes / (4 * words); ++n) {
       u32 word[words];
       Epilogue::pack(word, values, n * (4 * words / bytes));
-      const int begin = (output * slice + l) * bytes + 4 * words * n;
-      storeWords(room + outputPlace(place, begin / 16) + begin % 16, word);
+      const int begin = mine * letters + l * bytes + 4 * words * n;
+      storeWords(room + begin / 128 * (writtenRows * 128) + placeRow * 128 + (begin % 128 ^ (placeRow & swizzle) << 4), word);
     }
   }
 }
 
-/// Writes the outputs at `room` of a tile, or of half `h` of each 16 rows, by warp `warp` of `warps`.
-__device__ __forceinline__ void writeOutputs(
-    int h, const Epilogue& epilogue, u32 room, i64 firstRow, int rows, int i, int firstOutput, int firstL, int warp, int warps, int lane) {
-  constexpr int vector = 16 / bytes;
-  const int count = min(tileRows, (int)(rows - firstRow)), pieces = min(part, b - firstOutput) * slice / vector;
-  const int column = (i * b + firstOutput) * d + (flat ? 0 : firstL);
+/// Writes the outputs at `room`, of 32 rows from `firstRow` on, where no tensor map of y exists: by all threads that multiply.
+__device__ __forceinline__ void writeOutputs(const Epilogue& epilogue, u32 room, i64 firstRow, int rows, int i, int output, int firstL) {
+  constexpr int pieces = writtenBytes / 16, vector = 16 / bytes;
 #pragma unroll 1
-  for (int place = warp; place < writtenRows; place += warps) {
-    const int row = writes == 1 ? place : place / 8 * 16 + h * 8 + place % 8;
-    if (row >= count) break;
-#pragma unroll 2
-    for (int piece = lane; piece < pieces; piece += 32) {
-      u32 words[4];
-      loadWords(words, room + outputPlace(place, piece));
-      const int offset = flat ? piece * vector : piece * vector / slice * d + piece * vector % slice;
-      epilogue.storeWords(firstRow + row, column + offset, words);
-    }
+  for (int index = threadIdx.x; index < writtenRows * pieces; index += consumers) {
+    const int piece = index % pieces, row = index / pieces, mine = output + piece * vector / slice;
+    if (firstRow + row >= rows || mine >= b) continue;
+    u32 words[4];
+    loadWords(words, room + piece / 8 * (writtenRows * 128) + row * 128 + (piece % 8 ^ row & swizzle) * 16);
+    epilogue.storeWords(firstRow + row, (i * b + mine) * d + firstL + piece * vector % slice, words);
   }
 }
 
 #if TESSERA_TENSOR
-/// Writes the tensor map of x to `map` (in device memory), by one warp: [row][i][k l] where a slice is all of d (whole runs in pieces of
-/// 8 bytes, of which a box takes enough), else [row][i][k][l].
-__device__ __forceinline__ void makeMap(u8* map, u32 room, const Storage* x, int rows, int pitchX, int lane) {
+/// Writes the tensor map of rows of matrices [length, d] to `map` (in device memory), by one warp: [row][i][k l] where a slice is all of d (with
+/// `run` bytes in pieces of 8, of which a box takes enough), else [row][i][k][l].
+template <int length, int boxRows, int run = 0>
+__device__ __forceinline__ void makeMap(u8* map, u32 room, const Storage* rows, int count, int pitch, int lane) {
   TensorMap made(room, lane);
   if (lane == 0) {
-    constexpr int unit = boxed ? bytes : 8;
-    made.begin<unit, flat ? 3 : 4, !boxed ? 0 : flat ? 3 : 1>(x);
+    constexpr int unit = run ? 8 : bytes;
+    made.begin<unit, flat ? 3 : 4, run ? 0 : flat ? 3 : 1>(rows);
     if constexpr (flat) {
-      made.dimension<0>(c * d * bytes / unit, (boxed ? 128 : rowPitch) / unit);
-      made.dimension<1>(a, 1, (i64)c * d * bytes);
-      made.dimension<2>(rows, tileRows, (i64)pitchX * bytes);
+      made.dimension<0>(length * d * bytes / unit, (run ? run : 128) / unit);
+      made.dimension<1>(a, 1, (i64)length * d * bytes);
+      made.dimension<2>(count, boxRows, (i64)pitch * bytes);
     } else {
       made.dimension<0>(d, slice);
-      made.dimension<1>(c, boxLength, (i64)d * bytes);
-      made.dimension<2>(a, 1, (i64)c * d * bytes);
-      made.dimension<3>(rows, tileRows, (i64)pitchX * bytes);
+      made.dimension<1>(length, boxLength, (i64)d * bytes);
+      made.dimension<2>(a, 1, (i64)length * d * bytes);
+      made.dimension<3>(count, boxRows, (i64)pitch * bytes);
     }
   }
   made.publish(map);
@@ -345,29 +330,24 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
   const Epilogue epilogue{
       y, TESSERA_EPILOGUE & 1 ? bias : nullptr, TESSERA_EPILOGUE & 2 ? gate : nullptr, TESSERA_EPILOGUE & 4 ? residual : nullptr, pitchY,
       TESSERA_Y_ALIGNED || aligned};
-  constexpr bool blocksLast = TESSERA_BLOCKS_LAST;
-  const int i = blocksLast ? blockIdx.z : blockIdx.y, split = blocksLast ? blockIdx.y : blockIdx.z;
-  const int splits = blocksLast ? gridDim.y : gridDim.z;
-  const int sliceIndex = blockIdx.x / parts, firstOutput = blockIdx.x % parts * part, firstL = sliceIndex * slice;
+  const int i = blockIdx.y, sliceIndex = blockIdx.x / parts, firstOutput = blockIdx.x % parts * part, firstL = sliceIndex * slice;
   const u32 shared = sharedAddress(memory), stageBase = shared + weightBytes;
   const u32 arrived = shared + barriers, released = arrived + 8 * stages, weightsArrived = released + 8 * stages;
-  const u32 outputsReady = weightsArrived + 8, outputsWritten = outputsReady + 8;
-  const int rowTiles = divideUp(rows, tileRows), start = (i64)rowTiles * split / splits;
-  const int stop = (i64)rowTiles * (split + 1) / splits, stageCount = (stop - start) * chunks;
+  const int rowTiles = divideUp(rows, tileRows), start = (i64)rowTiles * blockIdx.z / gridDim.z;
+  const int stop = (i64)rowTiles * (blockIdx.z + 1) / gridDim.z, stageCount = (stop - start) * chunks;
   const u8* weights = (const u8*)packed + ((i64)(i * slices + sliceIndex) * parts + blockIdx.x % parts) * blockBytes;
   // A view of another array may begin anywhere; then every block copies by elements, for itself.
   const bool isMisaligned = ((u64)x | (u64)((i64)pitchX * bytes)) & 15, byMap = tensor && !isMisaligned;
   const int sharing = byMap ? cluster : 1;
+#if TESSERA_TENSOR
+  u8* map = (u8*)maps + (((i64)blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) * mapBytes;
+#endif
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < stages; ++stage) {
       barrierInit(arrived + 8 * stage, byMap ? 1 : producers + 1);
       barrierInit(released + 8 * stage, tensor ? consumers / 32 * sharing : consumers);
     }
     barrierInit(weightsArrived, 1);
-    if constexpr (writers) {
-      barrierInit(outputsReady, consumers);
-      barrierInit(outputsWritten, 32 * writingWarps);
-    }
     fenceBarrierInit();
   }
   if constexpr (cluster > 1) clusterSync();
@@ -375,7 +355,7 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
 
   // Stage n is chunk n mod chunks of the n / chunks-th tile of rows.
   if (threadIdx.x >= consumers) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(writers && sums <= 160 ? 40 : tensor || sums > 128 ? 24 : 56));
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(tensor || sums > 128 ? 24 : 56));
     const int thread = threadIdx.x - consumers;
     if (thread == 0 && stationary && stageCount > 0) {
       barrierExpect(weightsArrived, blockBytes);
@@ -384,8 +364,7 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
 #if TESSERA_TENSOR
     if (byMap) {
       if (thread < 32) {
-        u8* map = (u8*)maps + (((i64)blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) * 128;
-        makeMap(map, shared + mapRoom, x, rows, pitchX, thread);
+        makeMap<c, tileRows, boxed ? 0 : rowPitch>(map, shared + mapRoom, x, rows, pitchX, thread);
         if (thread == 0) {
           for (int index = 0; index < stageCount; ++index) {
             const int stage = index % stages, firstK = index % chunks * chunk;
@@ -404,14 +383,6 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
               }
             if constexpr (!stationary) bulkCopy(target + rowBytes, weights + (i64)(index % chunks) * chunkBytes, chunkBytes, barrier);
           }
-        }
-      } else if constexpr (writers) {
-        for (int index = 0; index < (stop - start) * writes; ++index) {
-          barrierWait(outputsReady, index & 1);
-          writeOutputs(
-              index % writes, epilogue, shared + outputRoom, (i64)(start + index / writes) * tileRows, rows, i, firstOutput, firstL,
-              thread / 32 - 1, writingWarps, thread & 31);
-          barrierArrive(outputsWritten);
         }
       }
     } else
@@ -461,8 +432,8 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
       }
     }
   } else {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(writers && sums <= 160 ? 232 : tensor || sums > 128 ? 240 : 224));
-    const int lane = threadIdx.x & 31, unit = threadIdx.x >> 7, warpRow = (threadIdx.x >> 5 & 3) * 16;
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(tensor || sums > 128 ? 240 : 224));
+    const int lane = threadIdx.x & 31, unit = threadIdx.x >> 7, warpRow = (threadIdx.x >> 5 & 3) * 8;
     const int first = unit % widthUnits * width, column = unit / widthUnits % columnUnits * columns;
     const int rowUnit = unit / widthUnits / columnUnits * 64 + warpRow;
     const u32 rowPlace = rowsOfLane(rowUnit, first, lane);
@@ -478,6 +449,12 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
       else
         barrierArrive(barrier);
     };
+#if TESSERA_WRITES
+    const bool writesByMap = (((u64)y | (u64)((i64)pitchY * bytes)) & 15) == 0 && b * d * bytes % 16 == 0;
+    int written = 0;
+    map += 128;
+    if (writesByMap && threadIdx.x < 32) makeMap<b, writtenRows>(map, shared + mapRoom + 128, y, rows, pitchY, lane);
+#endif
     float acc[width][4 * tiles];
     if (stationary && stageCount > 0) barrierWait(weightsArrived, 0);
 #pragma unroll 1
@@ -497,25 +474,39 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
       }
       if constexpr (continuous) warpgroupWait<0>();
       const i64 firstRow = (i64)tile * tileRows;
-      if constexpr (writers) {
-        const u32 room = shared + outputRoom;
+#if TESSERA_WRITES
 #pragma unroll
-        for (int h = 0; h < 2; ++h) {
-          if (byMap && (h == 0 || writes == 2)) barrierWait(outputsWritten, ((tile - start) * writes + h) & 1 ^ 1);
-          putOutputs(acc, h, epilogue, room, firstRow + rowUnit, rows, i, firstOutput, firstL, rowUnit, column, first, lane);
-          if (h == 0 && writes == 1) continue;
-          if (byMap) {
-            barrierArrive(outputsReady);
-          } else {
-            consumerSync();
-            writeOutputs(h, epilogue, room, firstRow, rows, i, firstOutput, firstL, threadIdx.x / 32, consumers / 32, lane);
-            consumerSync();
+      for (int h = 0; h < 2; ++h)
+#pragma unroll
+        for (int t = 0; t < tiles; t += writtenTiles) {
+          const u32 room = shared + outputRoom + written % writes * (writtenBytes * writtenRows);
+          const i64 begin = firstRow + h * 32;
+          const int output = firstOutput + 8 * t;
+          ++written;
+          if (threadIdx.x == 0) writesWait<writes - 1>();
+          consumerSync();
+          putOutputs(acc, t, h, epilogue, room, begin, rows, i, output, firstL, warpRow, first, lane);
+          fenceAsync();
+          consumerSync();
+          if (!writesByMap) {
+            writeOutputs(epilogue, room, begin, rows, i, output, firstL);
+          } else if (threadIdx.x == 0) {
+#pragma unroll
+            for (int box = 0; box < writtenBytes / 128; ++box) {
+              const u32 source = room + box * (writtenRows * 128);
+              if constexpr (flat) writeBox(map, source, output * d + box * (128 / bytes), i, (int)begin);
+              else writeBox(map, source, firstL, output + box * (128 / letters), i, (int)begin);
+            }
+            writesCommit();
           }
         }
-      } else {
-        finish(acc, epilogue, firstRow + rowUnit, rows, i, firstOutput + column + (lane & 3) * 2 * tiles, firstL + first, lane);
-      }
+#else
+      finish(acc, epilogue, firstRow + rowUnit, rows, i, firstOutput + column + (lane & 3) * 2 * tiles, firstL + first, lane);
+#endif
     }
+#if TESSERA_WRITES
+    if (threadIdx.x == 0) writesWait<0>();
+#endif
   }
   // Until all have arrived, others may still copy to this block, or arrive at its barriers.
   if constexpr (cluster > 1) {

@@ -41,7 +41,9 @@ __device__ __forceinline__ int contractionIndex(int k) {
   return Element::bytes == 4 ? k : k / 8 * 8 + k % 8 / 2 + k % 2 * 4;
 }
 
-/// The output (of the part) in column `column` of tile `tile`: a lane's columns of a unit are 2 * tiles consecutive outputs.
+/// The output (of the part) in column `column` of tile `tile`: a lane's columns of a unit are 2 * tiles consecutive outputs, with WRITES the
+/// four lanes of a row have neighbours.
 __device__ __forceinline__ int outputOfColumn(int tile, int column) {
+  if constexpr (TESSERA_WRITES != 0) return tile * 8 + column % 2 * 4 + column / 2;
   return tile / tiles * columns + column / 2 * 2 * tiles + tile % tiles * 2 + column % 2;
 }
