@@ -150,7 +150,7 @@ import Testing
   @Test func everyCandidateFitsTheKernelAndCoversTheFactor() {
     for shape in [
       KroneckerShape(3, 50, 37, 7), .init(1, 33, 65, 40), .init(2, 128, 512, 4),
-      .init(2, 96, 40, 48),
+      .init(2, 96, 40, 48), .init(1, 48, 32, 24), .init(2, 64, 48, 6),
     ] {
       for (size, isExact) in [(2, false), (4, false), (4, true)] {
         var count = 0
@@ -164,12 +164,19 @@ import Testing
           #expect(plan.slices * plan.slice >= shape.d && plan.parts * plan.part >= shape.b)
           #expect(
             plan.chunks * plan.chunk >= shape.c && plan.pitch >= plan.chunk * plan.slice * size)
-          if plan.isTensor {
+          switch plan.arrival {
+          case .boxed:
             #expect(plan.pitch % 128 == 0 && 128 % (plan.slice * size) == 0)
             #expect(plan.slice == shape.d || (plan.slice * size == 32 && shape.d % plan.slice == 0))
-          } else {
-            #expect(plan.cluster == 1)
+          case .runs:
+            #expect(plan.slice == shape.d && shape.c * shape.d * size % 16 == 0)
+            #expect(plan.pitch <= 2048 && plan.cluster == 1)
+            #expect(!plan.isTogether || plan.width == shape.d)
+          case .copied:
+            #expect(plan.cluster == 1 && plan.writes == 0)
           }
+          #expect((plan.writes > 0) == (plan.isTensor && plan.width < plan.slice))
+          #expect(plan.writes == 0 || plan.slice * size % 16 == 0 && plan.width * size % 8 == 0)
         }
         #expect(count > 0, "\(shape) \(size)")
       }

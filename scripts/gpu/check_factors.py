@@ -279,6 +279,9 @@ def groups():
         groups_case((1, 64, 48, 8), 130, "float32", exact=True)
         groups_case((2, 64, 40, 32), 150, choose=lambda plan: plan.cluster == 2)
         groups_case((1, 48, 36, 4), 200, choose=lambda plan: plan.tensor and not plan.stationary)
+        groups_case((1, 48, 64, 6), 200, choose=lambda plan: plan.tensor == 2)
+        for pattern in ((2, 48, 32, 24), (1, 96, 48, 16), (2, 64, 40, 32)):
+            groups_case(pattern, 200, choose=lambda plan: plan.writes > 0)
         turn_case(2, 37, 5, 9, extras=True)
         turn_case(1, 64, 96, 9)
         return
