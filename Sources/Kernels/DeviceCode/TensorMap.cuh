@@ -87,13 +87,6 @@ __device__ __forceinline__ void writeBox(const void* map, u32 source, int x, int
                : "memory");
 }
 
-/// The same with four coordinates.
-__device__ __forceinline__ void writeBox(const void* map, u32 source, int x, int y, int z, int w) {
-  asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group [%0, {%1, %2, %3, %4}], [%5];" ::"l"(map), "r"(x), "r"(y),
-               "r"(z), "r"(w), "r"(source)
-               : "memory");
-}
-
 /// Makes one group of this thread's boxes since the last.
 __device__ __forceinline__ void writesCommit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 

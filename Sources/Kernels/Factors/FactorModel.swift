@@ -166,18 +166,19 @@ public struct FactorModel: Sendable {
   /// Seconds of a factor by its kernel of warpgroups, `nil` where it has none.
   ///
   /// What its plan expects, corrected by 86 measured patterns (benchmarks/factors-swift-h200.json): whole rows
-  /// of 16 bits are faster, and weights read again for narrow slices, which L2 gives to many blocks at once;
-  /// for wide ones they are slower.
+  /// of 16 bits are faster, but slower where lanes read single elements, and weights read again for narrow
+  /// slices, which L2 gives to many blocks at once; for wide ones they are slower.
   public func warpgroups(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double? {
     KroneckerGroupsPlan.best(
       s, rows: FactorKernels.bucket(rows), elementSize: elementSize,
       isExact: elementSize == 4 && !allowsTF32, gpu: gpu
     ).map { plan in
+      let readsSingly = elementSize == 2 && plan.group % 2 == 1
       let share =
         plan.isTensor
         ? 1
         : plan.isStationary
-          ? (plan.slice == s.d && elementSize == 2 ? 0.85 : 1)
+          ? (plan.slice == s.d && elementSize == 2 ? (readsSingly ? 1.5 : 0.85) : 1)
           : (plan.slice * elementSize >= 32 ? 1.12 : 0.62)
       return share * plan.seconds(rows: rows, gpu: gpu) + FactorModel.launch
     }

@@ -47,7 +47,7 @@ extension KroneckerGroupsPlan {
       where way.slice % widthUnits == 0 {
         let division = Division(
           way: way, width: way.slice / widthUnits, columnUnits: columnUnits, rowUnits: rowUnits)
-        guard division.canWrite(shape, size: size) else { continue }
+        guard division.isPossible(shape, size: size) else { continue }
         let needed = ceilDivide(shape.b, 8 * columnUnits)
         for tiles in Set((1...needed).map { ceilDivide(needed, $0) }).sorted()
         where division.allows(tiles: tiles, shape, size: size, isExact: isExact) {
@@ -91,11 +91,10 @@ extension KroneckerGroupsPlan {
     var way: Way
     var width: Int, columnUnits: Int, rowUnits: Int
 
-    /// Whether they may put their outputs together, if they differ in l and tensor maps are there.
-    func canWrite(_ shape: KroneckerShape, size: Int) -> Bool {
+    /// With tensor maps they differ in l only where they can put their outputs together.
+    func isPossible(_ shape: KroneckerShape, size: Int) -> Bool {
       guard way.arrival != .copied, width < way.slice else { return true }
-      let bytes = way.slice * size
-      return bytes >= 32 && bytes % 16 == 0 && width * size % 8 == 0
+      return way.arrival == .runs && way.slice * size % 16 == 0 && width * size % 8 == 0
         && shape.b * shape.d * size % 16 == 0
     }
 
@@ -117,27 +116,24 @@ extension KroneckerGroupsPlan {
     _ body: (KroneckerGroupsPlan) -> Void
   ) {
     let way = division.way
-    let isJoined = way.arrival != .copied && division.width < way.slice
     for chunkSteps in [1, 2, 3, 4, 6, 8]
     where chunkSteps * division.width <= 64 && chunkSteps <= ceilDivide(shape.c * size, 32)
       && (way.arrival != .boxed || chunkSteps * 32 * way.slice % 128 == 0)
     {
       for isStationary in [true, false] {
         for cluster in way.arrival == .boxed && way.slice < shape.d ? [1, 2] : [1] {
-          for writes in isJoined ? [2, 3] : [0] {
-            let plans = [8, 6, 5, 4, 3, 2].lazy.map { stages in
-              KroneckerGroupsPlan(
-                shape: shape, size: size, isExact: isExact, slice: way.slice,
-                width: division.width, tiles: tiles, columnUnits: division.columnUnits,
-                rowUnits: division.rowUnits, chunkSteps: chunkSteps, stages: stages,
-                isStationary: isStationary, isAligned: way.isAligned, arrival: way.arrival,
-                cluster: cluster, writes: writes)
-            }
-            if let plan = plans.first(where: { $0.sharedBytes <= PairPlan.sharedLimit }),
-              plan.parts % cluster == 0
-            {
-              body(plan)
-            }
+          let plans = [8, 6, 5, 4, 3, 2].lazy.map { stages in
+            KroneckerGroupsPlan(
+              shape: shape, size: size, isExact: isExact, slice: way.slice,
+              width: division.width, tiles: tiles, columnUnits: division.columnUnits,
+              rowUnits: division.rowUnits, chunkSteps: chunkSteps, stages: stages,
+              isStationary: isStationary, isAligned: way.isAligned, arrival: way.arrival,
+              cluster: cluster)
+          }
+          if let plan = plans.first(where: { $0.sharedBytes <= PairPlan.sharedLimit }),
+            plan.parts % cluster == 0
+          {
+            body(plan)
           }
         }
       }

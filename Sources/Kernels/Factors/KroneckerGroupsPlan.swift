@@ -25,8 +25,6 @@ public struct KroneckerGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   let isAligned: Bool
   /// How rows come, and for how many neighbouring parts at once.
   let arrival: Arrival, cluster: Int
-  /// Places of outputs that are being written while the products go on; 0 where lanes write them.
-  let writes: Int
 
   /// How rows come to shared memory; the numbers are the device code's.
   enum Arrival: Int, Sendable {
@@ -40,6 +38,9 @@ public struct KroneckerGroupsPlan: Hashable, Sendable, CustomStringConvertible {
 
   /// Whether rows come by a tensor map.
   var isTensor: Bool { arrival != .copied }
+  /// Places of outputs that are being written while the products go on: where warpgroups differ in l; else
+  /// lanes write them.
+  var writes: Int { arrival == .runs && width < slice ? 3 : 0 }
   /// Whether a lane reads whole runs: no access of 8 or 16 bytes takes l of one k.
   var isTogether: Bool { arrival == .runs && width * size % 8 != 0 }
 
@@ -83,7 +84,7 @@ public struct KroneckerGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   /// Values of l read at once.
   var group: Int {
     if isTogether { return width }
-    return (size == 4 ? [4, 3, 2] : width * tiles <= 40 ? [8, 4, 6, 3, 2] : [4, 6, 3, 2])
+    return (size == 4 ? [4, 3, 2] : width * tiles <= 32 ? [8, 4, 6, 3, 2] : [4, 6, 3, 2])
       .first { width % $0 == 0 } ?? 1
   }
 

@@ -51,12 +51,12 @@ constexpr int alignment = tensor ? 1024 : 1;
 
 constexpr int rowBytes = boxed ? boxes * boxBytes : tileRows * rowPitch, chunkBytes = chunkSteps * stepBytes;
 constexpr int stageBytes = rowBytes + (stationary ? 0 : divideUp(chunkBytes, alignment) * alignment);
-// With WRITES the warpgroups differ in l, and put their outputs together in shared memory, some tiles of 32 rows at a time in one of WRITES
-// places, [128 bytes][row][128 bytes] swizzled as boxes of x are; by a tensor map of y they are written while the products go on.
+// With WRITES (and runs) the warpgroups differ in l, and put their outputs together in shared memory, some tiles of 32 rows at a time in one
+// of WRITES places, [128 bytes][row][128 bytes] swizzled as boxes of x are; by a tensor map of y they are written while the products go on.
 constexpr int writes = TESSERA_WRITES, writtenTiles = tiles % 2 == 0 ? 2 : tiles % 3 == 0 ? 3 : 1, writtenRows = 32;
 constexpr int writtenBytes = 8 * writtenTiles * letters, outputBytes = writes * writtenBytes * writtenRows;
-static_assert(!writes || (tensor && widthUnits == 2 && letters % 16 == 0 && width * bytes % 8 == 0), "whole pieces of 16 bytes");
-static_assert(!tensor || writes || widthUnits == 1, "whole sectors");
+static_assert(!writes || (tensor && !boxed && letters % 16 == 0 && width * bytes % 8 == 0), "whole pieces of 16 bytes");
+static_assert(!tensor || (writes ? 2 : 1) == widthUnits, "whole sectors");
 
 // Weights (if they stay), stages, outputs, room for the tensor maps, then a barrier for each stage's arrival, one for its release, one for
 // the weights.
@@ -248,17 +248,16 @@ __device__ __forceinline__ void finish(
   }
 }
 
-/// Puts outputs of 32 rows (half `h`), those of tiles from `firstTile` on, into shared memory at `room`: 16 bytes at n of row r lie at
-/// n ^ r % 8, or n ^ r % 2 where a line is not one run. `tileRow`: this warp's first of the 32, `l`: this warpgroup's first l of the slice;
-/// the rest as in finish.
+/// Puts outputs of 32 rows (half `h`), those of tiles from `firstTile` on, into shared memory at `room`. `tileRow`: this warp's first of the
+/// 32; the rest as in finish.
 __device__ __forceinline__ void putOutputs(
     const float (&acc)[width][4 * tiles], int firstTile, int h, const Epilogue& epilogue, u32 room, i64 firstRow, int rows, int i, int output,
-    int firstL, int tileRow, int l, int lane) {
+    int tileRow, int l, int lane) {
   const int placeRow = tileRow + rowOfLane(lane);
 #pragma unroll
   for (int j = 0; j < 2 * writtenTiles; ++j) {
     // The order of outputs that writes have: outputOfColumn.
-    const int mine = 4 * j + (lane & 3), first = (i * b + output + mine) * d + firstL + l;
+    const int mine = 4 * j + (lane & 3), first = (i * b + output + mine) * d + l;
     float values[width];
 #pragma unroll
     for (int e = 0; e < width; ++e) values[e] = acc[e][firstTile * 4 + j / 2 * 4 + 2 * h + j % 2];
@@ -269,21 +268,21 @@ __device__ __forceinline__ void putOutputs(
       u32 word[words];
       Epilogue::pack(word, values, n * (4 * words / bytes));
       const int begin = mine * letters + l * bytes + 4 * words * n;
-      storeWords(room + begin / 128 * (writtenRows * 128) + placeRow * 128 + (begin % 128 ^ (placeRow & swizzle) << 4), word);
+      storeWords(room + begin / 128 * (writtenRows * 128) + placeRow * 128 + (begin % 128 ^ (placeRow & 7) << 4), word);
     }
   }
 }
 
 /// Writes the outputs at `room`, of 32 rows from `firstRow` on, where no tensor map of y exists: by all threads that multiply.
-__device__ __forceinline__ void writeOutputs(const Epilogue& epilogue, u32 room, i64 firstRow, int rows, int i, int output, int firstL) {
+__device__ __forceinline__ void writeOutputs(const Epilogue& epilogue, u32 room, i64 firstRow, int rows, int i, int output) {
   constexpr int pieces = writtenBytes / 16, vector = 16 / bytes;
 #pragma unroll 1
   for (int index = threadIdx.x; index < writtenRows * pieces; index += consumers) {
     const int piece = index % pieces, row = index / pieces, mine = output + piece * vector / slice;
     if (firstRow + row >= rows || mine >= b) continue;
     u32 words[4];
-    loadWords(words, room + piece / 8 * (writtenRows * 128) + row * 128 + (piece % 8 ^ row & swizzle) * 16);
-    epilogue.storeWords(firstRow + row, (i * b + mine) * d + firstL + piece * vector % slice, words);
+    loadWords(words, room + piece / 8 * (writtenRows * 128) + row * 128 + (piece % 8 ^ row & 7) * 16);
+    epilogue.storeWords(firstRow + row, (i * b + mine) * d + piece * vector % slice, words);
   }
 }
 
@@ -485,18 +484,15 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
           ++written;
           if (threadIdx.x == 0) writesWait<writes - 1>();
           consumerSync();
-          putOutputs(acc, t, h, epilogue, room, begin, rows, i, output, firstL, warpRow, first, lane);
+          putOutputs(acc, t, h, epilogue, room, begin, rows, i, output, warpRow, first, lane);
           fenceAsync();
           consumerSync();
           if (!writesByMap) {
-            writeOutputs(epilogue, room, begin, rows, i, output, firstL);
+            writeOutputs(epilogue, room, begin, rows, i, output);
           } else if (threadIdx.x == 0) {
 #pragma unroll
-            for (int box = 0; box < writtenBytes / 128; ++box) {
-              const u32 source = room + box * (writtenRows * 128);
-              if constexpr (flat) writeBox(map, source, output * d + box * (128 / bytes), i, (int)begin);
-              else writeBox(map, source, firstL, output + box * (128 / letters), i, (int)begin);
-            }
+            for (int box = 0; box < writtenBytes / 128; ++box)
+              writeBox(map, room + box * (writtenRows * 128), output * d + box * (128 / bytes), i, (int)begin);
             writesCommit();
           }
         }

@@ -20,7 +20,7 @@ static_assert(!together || width == d, "all l in one lane");
 /// The l of one access to shared memory.
 constexpr int group = together ? width : TESSERA_ELEMENT == 2
     ? (width % 4 == 0 ? 4 : width % 3 == 0 ? 3 : width % 2 == 0 ? 2 : 1)
-    : (width % 8 == 0 && width * tiles <= 40 ? 8 : width % 4 == 0 ? 4 : width % 6 == 0 ? 6 : width % 3 == 0 ? 3 : width % 2 == 0 ? 2 : 1);
+    : (width % 8 == 0 && width * tiles <= 32 ? 8 : width % 4 == 0 ? 4 : width % 6 == 0 ? 6 : width % 3 == 0 ? 3 : width % 2 == 0 ? 2 : 1);
 static_assert(slice % width == 0, "whole units of work");
 
 // A step is what one instruction contracts: 32 bytes. A chunk of steps is one stage; the contraction is padded to whole chunks.
