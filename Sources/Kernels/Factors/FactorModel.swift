@@ -143,8 +143,8 @@ public struct FactorModel: Sendable {
     return product + 2.5 * bytes / gpu.copyRate + 2 * FactorModel.launch
   }
 
-  /// Seconds of a factor by turned rows: x and y are copied before and after the products, a third slower
-  /// than by a plain copy.
+  /// Seconds of a factor by turned rows: x and y are copied before and after the products, two fifths
+  /// slower than by a plain copy.
   public func turned(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
     strided(s, rows: rows, elementSize: elementSize)
       + turn(Double(rows) * Double(s.inputs), elementSize)
@@ -152,7 +152,7 @@ public struct FactorModel: Sendable {
   }
 
   private func turn(_ numbers: Double, _ elementSize: Int) -> Double {
-    2.7 * numbers * Double(elementSize) / gpu.copyRate + FactorModel.launch
+    2.8 * numbers * Double(elementSize) / gpu.copyRate + FactorModel.launch
   }
 
   /// Seconds of a factor by its kernel of warp-wide instructions, `nil` where it has none.
