@@ -15,7 +15,7 @@ namespace {
 // Constants of cusparseLt.h and library_types.h.
 constexpr int type_16f = 2, type_16bf = 14;
 constexpr int order_column = 1, order_row = 2, not_transposed = 0, transposed = 1;
-constexpr int compute_32f = 2, half_sparsity = 0, default_algorithm = 0, config_id = 0;
+constexpr int compute_32f = 2, half_sparsity = 0, default_algorithm = 0;
 constexpr uint32_t alignment = 16;
 
 /// cuSPARSELt's records, which are 512 bytes each and stay where they were made.
@@ -31,8 +31,6 @@ struct Library {
       const Record*, Record*, int, int, const Record*, const Record*, const Record*, const Record*,
       int);
   int (*selection)(const Record*, Record*, const Record*, int);
-  int (*get)(const Record*, const Record*, int, void*, size_t);
-  int (*set)(const Record*, Record*, int, const void*, size_t);
   int (*plan)(const Record*, Record*, const Record*, const Record*);
   int (*workspace)(const Record*, const Record*, size_t*);
   int (*compressed_size)(const Record*, const Record*, size_t*, size_t*);
@@ -58,8 +56,6 @@ struct Library {
     find(structured, library, "cusparseLtStructuredDescriptorInit");
     find(product, library, "cusparseLtMatmulDescriptorInit");
     find(selection, library, "cusparseLtMatmulAlgSelectionInit");
-    find(get, library, "cusparseLtMatmulAlgGetAttribute");
-    find(set, library, "cusparseLtMatmulAlgSetAttribute");
     find(plan, library, "cusparseLtMatmulPlanInit");
     find(workspace, library, "cusparseLtMatmulGetWorkspace");
     find(compressed_size, library, "cusparseLtSpMMACompressedSize");
@@ -85,7 +81,8 @@ struct Recipe {
   size_t workspace = 0;
 };
 
-/// The recipe of a product, made once; with the algorithm that a search has found for the weight's sizes.
+/// The recipe of a product, made once, by the library's own choice of an algorithm; a search changes it for its number of
+/// rows alone. With other rows the algorithm of a search has ended in illegal instructions (log-gpu-factors.md).
 class Recipes {
  public:
   static Recipes& shared() {
@@ -124,12 +121,6 @@ class Recipes {
       require(
           library.selection(&handle, &r.selection, &r.product, default_algorithm),
           "MatmulAlgSelectionInit");
-      const auto searched = algorithms_.find({p.outputs, p.inputs, type});
-      if (searched != algorithms_.end()) {
-        require(
-            library.set(&handle, &r.selection, config_id, &searched->second, sizeof(int)),
-            "MatmulAlgSetAttribute");
-      }
       require(library.plan(&handle, &r.plan, &r.product, &r.selection), "MatmulPlanInit");
       require(library.workspace(&handle, &r.plan, &r.workspace), "MatmulGetWorkspace");
     } catch (...) {
@@ -139,25 +130,11 @@ class Recipes {
     return r;
   }
 
-  /// Keeps what a search has found, for other numbers of rows.
-  void keep(const CMLXSparseProduct& p, mx::Dtype dtype, Recipe& recipe) {
-    const std::lock_guard lock(mutex_);
-    int found = 0;
-    require(
-        Library::current().get(&handle, &recipe.selection, config_id, &found, sizeof found),
-        "MatmulAlgGetAttribute");
-    algorithms_[{p.outputs, p.inputs, dtype == mx::float16 ? type_16f : type_16bf}] = found;
-    require(
-        Library::current().workspace(&handle, &recipe.plan, &recipe.workspace),
-        "MatmulGetWorkspace");
-  }
-
  private:
   Recipes() { require(Library::current().init(&handle), "Init"); }
 
   std::mutex mutex_;
   std::map<std::array<int64_t, 4>, Recipe> known_;
-  std::map<std::array<int64_t, 3>, int> algorithms_;
 };
 
 class SparseProduct : public mx::Primitive {
@@ -242,7 +219,9 @@ char* cmlx_sparse_product_compress(
             &queue, 1),
         "MatmulSearch");
     require(library.synchronize(queue), "synchronisation");
-    recipes.keep(*product, value(weight).dtype(), recipe);
+    require(
+        library.workspace(&recipes.handle, &recipe.plan, &recipe.workspace),
+        "MatmulGetWorkspace");
   });
 }
 

@@ -40,8 +40,7 @@ struct BenchFactors: ParsableCommand {
   }
 
   func run() throws {
-    let text = try String(contentsOf: URL(filePath: patterns), encoding: .utf8)
-    let list = try FactorBenchmark.patterns(in: text)
+    let list = try FactorBenchmark.patterns(contentsOf: URL(filePath: patterns))
     if let device { try Device.setDefault(device) }
     try Interruption.watch()
     let line = ProgressLine()

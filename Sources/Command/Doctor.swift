@@ -8,14 +8,24 @@ struct Doctor: ParsableCommand {
   @Flag(help: "Compare every kernel with its definition; a minute or less.")
   var check = false
 
+  @Option(
+    help: ArgumentHelp("With --check: the cases whose name has this in it.", valueName: "text"))
+  var only: String?
+
   @OptionGroup var printing: OutputOptions
+
+  func validate() throws {
+    if only != nil, !check {
+      throw ValidationError("expected --check with --only, got --only alone.")
+    }
+  }
 
   func run() throws {
     guard check else {
       let diagnosis = Diagnosis()
       return try printing.print(diagnosis) { diagnosis.table }
     }
-    let check = try KernelChecks()
+    let check = try KernelChecks(only: only)
     try printing.print(check) { check.table }
     if !check.isPassed { throw ExitCode.failure }
   }

@@ -43,21 +43,21 @@ struct PreparedMatrix: PreparedProduct {
   }
 }
 
-/// A chain of factors, each step's weights as its method reads them.
+/// A chain of factors, each part's weights as its method reads them.
 struct PreparedChain: PreparedProduct {
   let inputs: Int, outputs: Int
-  let steps: [FactorStep]
+  let parts: [ChainPart]
   let methods: [FactorMethod]
-  /// The arrays of each step.
-  let parts: [[MLXArray]]
+  /// The arrays of each part.
+  let weights: [[MLXArray]]
   /// The planned rows that they suit.
   let rows: Int
   let dtype: DType
 
-  var arrays: [MLXArray] { parts.flatMap(\.self) }
+  var arrays: [MLXArray] { weights.flatMap(\.self) }
 
   var method: String {
-    zip(steps, methods).map { "\($0.name) by \($1.rawValue)" }.joined(separator: ", then ")
+    zip(parts, methods).map { "\($0.name) by \($1.rawValue)" }.joined(separator: ", then ")
   }
 
   func callAsFunction(
@@ -67,12 +67,12 @@ struct PreparedChain: PreparedProduct {
       return nil
     }
     let epilogue = FactorEpilogue(bias: bias?.asType(dtype), activation: activation)
-    let isPadded = steps.last?.outputs != outputs
-    var y = paddedColumns(x, to: steps[0].inputs)
-    for (index, step) in steps.enumerated() {
-      let isLast = index == steps.count - 1
-      y = step.product(
-        methods[index], y, prepared: parts[index], isLast && !isPadded ? epilogue : .init())
+    let isPadded = parts.last?.step.outputs != outputs
+    var y = paddedColumns(x, to: parts[0].step.inputs)
+    for (index, part) in parts.enumerated() {
+      let isLast = index == parts.count - 1
+      y = part.step.product(
+        methods[index], y, prepared: weights[index], isLast && !isPadded ? epilogue : .init())
     }
     return isPadded ? epilogue(y[0..., 0..<outputs]) : y
   }

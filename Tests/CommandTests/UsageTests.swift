@@ -15,6 +15,20 @@ import Testing
     #expect(items.count == 12 && items.allSatisfy { $0["name"] is String && $0["found"] is String })
   }
 
+  @Test func doctorChecksTheCasesAskedFor() throws {
+    let result = try Tool.run(["doctor", "--check", "--only", "stl:rank=7,", "--json"])
+    #expect(result.status == 0 && result.errors.isEmpty)
+    let object = try JSONSerialization.jsonObject(with: Data(result.output.utf8))
+    let cpu = try #require((object as? [String: Any])?["cpu"] as? [String: Any])
+    let items = try #require(cpu["items"] as? [[String: Any]])
+    #expect(!items.isEmpty)
+    #expect(items.allSatisfy { ($0["name"] as? String)?.contains("stl:rank=7,") ?? false })
+    let none = try Tool.run(["doctor", "--check", "--only", "no such case"])
+    #expect(none.status == 1 && none.errors.contains("got none on this machine"))
+    let alone = try Tool.run(["doctor", "--only", "stl"])
+    #expect(alone.status == 64 && alone.errors.contains("expected --check with --only"))
+  }
+
   @Test func inspectPrintsOneDocumentAndNothingElse() throws {
     let result = try Tool.run(["inspect", SmallModel.folder.path, "--json"])
     #expect(result.status == 0 && result.errors.isEmpty)

@@ -14,6 +14,10 @@ import Testing
       #expect(error?.description.contains("'\(text)'") == true)
     }
     #expect(throws: BenchmarkError.self) { try FactorBenchmark.patterns(in: "# nothing\n") }
+    let missing = #expect(throws: BenchmarkError.self) {
+      try FactorBenchmark.patterns(contentsOf: URL(filePath: "/no/such/file"))
+    }
+    #expect(missing?.description.contains("cannot read /no/such/file") == true)
   }
 
   @Test(arguments: FactorLayout.allCases)

@@ -80,7 +80,7 @@ import Testing
     check.add([("b", { throw KernelError("it broke") }), ("c", { [item] })])
     check.add([("d", { [item] })])
     #expect(check.items.count == 1 && !check.isPassed && check.ending == "b: it broke")
-    #expect(check.table.contains("the check ended at b: it broke\n1 results of"))
+    #expect(check.table.contains("the check ended at b: it broke\n1 results, 0 failures"))
     #expect(check.table.contains("largest error 0.50"))
   }
 

@@ -59,6 +59,19 @@ public struct FactorBenchmark: Codable, Sendable {
   /// What it was measured on.
   public var machine: MachineSheet
 
+  /// The patterns of a file.
+  ///
+  /// Throws a sentence where it cannot be read, and as ``patterns(in:)``.
+  public static func patterns(contentsOf url: URL) throws -> [KroneckerPattern] {
+    guard let text = try? String(contentsOf: url, encoding: .utf8) else {
+      throw BenchmarkError(
+        "[factors] expected a text file of patterns, cannot read "
+          + "\(url.path(percentEncoded: false)); write patterns such as 1x64x64x16 in it, one a line."
+      )
+    }
+    return try patterns(in: text)
+  }
+
   /// The patterns in a text: `AxBxCxD` each, apart by spaces or lines; `#` begins a comment.
   ///
   /// Throws a sentence with the first word that is no pattern.

@@ -18,8 +18,10 @@ extension ChainOperator {
         .reference, because: "there are no kernels for \(dtype.rawValue) on a GPU")
     }
     let model = FactorModel(gpu, allowsTF32: allowsTF32)
-    let choices = steps.map {
-      $0.choice(for: .product, rows: rows, dtype: dtype, model: model)
+    let parts = ChainPart.fastest(
+      of: steps, isPrepared: false, rows: rows, dtype: dtype, model: model)
+    let choices = parts.map {
+      $0.step.choice(for: .product, rows: rows, dtype: dtype, model: model)
     }
     // Columns that pad x are copied, and those that pad y.
     let whole = model.limit(
@@ -27,16 +29,21 @@ extension ChainOperator {
       elementSize: dtype.size)
     let isPadded = steps.first?.inputs != inputs || steps.last?.outputs != outputs
     let padding = isPadded ? whole : 0
-    let kernels = choices.reduce(padding) { $0 + $1.seconds }
-    let reference = choices.reduce(padding) { $0 + ($1.predictions[.composed] ?? 0) }
+    let kernels = zip(parts, choices).reduce(padding) {
+      $0 + $1.0.mergingSeconds(model: model) + $1.1.seconds
+    }
+    let reference = steps.reduce(padding) {
+      let choice = $1.choice(for: .product, rows: rows, dtype: dtype, model: model)
+      return $0 + (choice.predictions[.composed] ?? 0)
+    }
     let dense = model.dense(
       rows: rows, inputs: inputs, outputs: outputs, elementSize: dtype.size)
-    let isOwn = choices.contains { $0.method != .composed }
+    let isOwn = parts.count < steps.count || choices.contains { $0.method != .composed }
     let path: ProductPath =
       keepsDense && dense < min(kernels, reference)
       ? .dense : isOwn ? .kernels : .reference
-    let ways = zip(steps, choices).map { step, choice in
-      "\(step.name) by \(choice.method.rawValue) (\(choice.reason))"
+    let ways = zip(parts, choices).map { part, choice in
+      "\(part.name) by \(choice.method.rawValue) (\(choice.reason))"
     }
     return ProductChoice(
       path,
@@ -62,15 +69,19 @@ extension ChainOperator {
     let isPadded = last.outputs != outputs
     var y = paddedColumns(rows, to: steps[0].inputs)
     var rest = weights[...]
-    for (index, step) in steps.enumerated() {
+    let parts = ChainPart.fastest(
+      of: steps, isPrepared: false, rows: count, dtype: rows.dtype, model: model)
+    for (index, part) in parts.enumerated() {
+      let step = part.step
       func method(_ purpose: FactorPurpose) -> FactorMethod {
         step.choice(for: purpose, rows: count, dtype: rows.dtype, model: model).method
       }
-      let isLast = index == steps.count - 1
+      let isLast = index == parts.count - 1
       y = step.product(
-        method(.product), gradientsBy: method(.gradients), y, Array(rest.prefix(step.count)),
+        method(.product), gradientsBy: method(.gradients), y,
+        part.weights(Array(rest.prefix(part.count)), dtype: rows.dtype),
         isLast && !isPadded ? epilogue : .init())
-      rest = rest.dropFirst(step.count)
+      rest = rest.dropFirst(part.count)
     }
     return isPadded ? epilogue(y[0..., 0..<outputs]) : y
   }
@@ -84,11 +95,13 @@ extension ChainOperator {
       let gpu = try? GPU.current.get()
     else { return nil }
     let model = FactorModel(gpu, allowsTF32: allowsTF32)
-    let choices = steps.map {
-      $0.choice(for: .preparedProduct, rows: rows, dtype: dtype, model: model)
+    let parts = ChainPart.fastest(
+      of: steps, isPrepared: true, rows: rows, dtype: dtype, model: model)
+    let choices = parts.map {
+      $0.step.choice(for: .preparedProduct, rows: rows, dtype: dtype, model: model)
     }
     let size = dtype.size
-    if steps.count > 1, Double(inputs) * Double(outputs) <= Double(FactorMethod.largestMatrix),
+    if parts.count > 1, Double(inputs) * Double(outputs) <= Double(FactorMethod.largestMatrix),
       model.dense(rows: rows, inputs: inputs, outputs: outputs, elementSize: size)
         < choices.reduce(0, { $0 + $1.seconds }),
       let matrix = dense(parameters)
@@ -96,13 +109,15 @@ extension ChainOperator {
       return PreparedMatrix(weight: contiguous(matrix.asType(dtype)), dtype: dtype)
     }
     var rest = chainWeights(parameters)[...]
-    let arrays = zip(steps, choices).map { step, choice in
-      defer { rest = rest.dropFirst(step.count) }
-      return step.prepare(choice.method, Array(rest.prefix(step.count)), rows: rows, dtype: dtype)
+    let arrays = zip(parts, choices).map { part, choice in
+      defer { rest = rest.dropFirst(part.count) }
+      return part.step.prepare(
+        choice.method, part.weights(Array(rest.prefix(part.count)), dtype: dtype), rows: rows,
+        dtype: dtype)
     }
     return PreparedChain(
-      inputs: inputs, outputs: outputs, steps: steps, methods: choices.map(\.method),
-      parts: arrays, rows: FactorModel.plannedRows(rows), dtype: dtype)
+      inputs: inputs, outputs: outputs, parts: parts, methods: choices.map(\.method),
+      weights: arrays, rows: FactorModel.plannedRows(rows), dtype: dtype)
   }
 }
 
