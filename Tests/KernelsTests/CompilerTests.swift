@@ -170,11 +170,13 @@ struct CompilationTests {
       (KroneckerShape(2, 16, 24, 3), DType.float16, true), (.init(3, 50, 37, 7), .bfloat16, true),
       (.init(1, 48, 48, 16), .float32, true), (.init(1, 48, 48, 16), .float32, false),
       (.init(1, 64, 64, 16), .bfloat16, true), (.init(2, 64, 40, 32), .float16, true),
+      (.init(1, 64, 96, 24), .bfloat16, true), (.init(2, 128, 128, 6), .float16, true),
+      (.init(3, 80, 48, 12), .float32, false),
     ].flatMap { shape, dtype, allowsTF32 in
       KroneckerGroupsKernels.variants(
         shape, rows: 512, dtype: dtype, allowsTF32: allowsTF32, gpu: h200, epilogue: bias)
     }
-    #expect(Set(variants).count == 12)
+    #expect(Set(variants).count == 18)
     let pairs = [
       (PairShape(m0: 24, m1: 32, n0: 16, n1: 40, rank: 1), DType.bfloat16),
       (.init(m0: 7, m1: 5, n0: 6, n1: 9, rank: 3), .float16),

@@ -286,6 +286,8 @@ def groups():
         groups_case((1, 64, 48, 8), 130, "float32", exact=True)
         groups_case((2, 64, 40, 32), 150, choose=lambda plan: plan.cluster == 2)
         groups_case((1, 48, 36, 4), 200, choose=lambda plan: plan.tensor and not plan.stationary)
+        groups_case((1, 48, 64, 6), 200, choose=lambda plan: plan.tensor == 2)
+        groups_case((2, 48, 32, 24), 200, choose=lambda plan: plan.writes > 0)
         turn_case(2, 37, 5, 9, extras=True)
         turn_case(1, 64, 96, 9)
         return
@@ -307,6 +309,21 @@ def groups():
                 groups_case(pattern, 333, "float32", choose=choose)
                 groups_case(pattern, 65, "float32", exact=True, choose=choose)
     groups_case((2, 64, 40, 32), 100, offset=3, extra_pitch=5, choose=lambda plan: plan.tensor, aligned=True)
+    # In whole runs, and with outputs put together and written later.
+    kinds = (("bfloat16", {}), ("float16", {"activation": "gelu", "extras": True}), ("float32", {}), ("float32", {"exact": True}))
+    for index, pattern in enumerate(((2, 48, 40, 6), (1, 64, 112, 3), (2, 48, 72, 7), (1, 64, 64, 5), (2, 40, 72, 12), (1, 96, 80, 24))):
+        for stationary in (True, False):
+            for element, more in kinds:
+                groups_case(pattern, 333 + 64 * index, element, **more,
+                            choose=lambda plan: plan.tensor == 2 and not plan.writes and plan.stationary == stationary)
+    for index, pattern in enumerate(((3, 48, 100, 24), (2, 48, 40, 12), (1, 96, 64, 16))):
+        for number in (0, 1, 3 + index, 20):
+            for element, more in kinds if pattern[3] == 24 else kinds[2:]:
+                groups_case(pattern, 333 + 64 * index, element, **more, choose=lambda plan: plan.writes > 0, plan_index=number)
+    groups_case((1, 96, 64, 24), 3000, choose=lambda plan: plan.writes > 0, extra_pitch=8)
+    groups_case((1, 96, 64, 24), 300, choose=lambda plan: plan.writes > 0, extra_pitch=4, aligned=True)
+    for pattern in ((1, 64, 48, 24), (2, 64, 40, 32), (1, 64, 48, 3)):
+        groups_case(pattern, 100, offset=3, extra_pitch=5, choose=lambda plan: plan.tensor > 0, aligned=True, extras=True)
     for units in ("column_units", "row_units"):
         groups_case((1, 256, 128, 16), 3000, choose=lambda plan: getattr(plan, units) == 2)
     for pattern in ((3, 50, 37, 7), (1, 5, 3, 2), (2, 9, 17, 5), (1, 33, 65, 40), (1, 16, 16, 37)):

@@ -645,7 +645,7 @@ class GroupsPlan:
     stages: int
     stationary: bool
     aligned: bool
-    tensor: bool = False
+    tensor: int = 0  # 1: boxes of 128 bytes of each row, 2: whole runs
     cluster: int = 1
 
     @property
@@ -686,14 +686,24 @@ class GroupsPlan:
 
     @property
     def group(self):
+        if self.together:
+            return self.width
         choices = (4, 3, 2, 1) if self.size == 4 else (8, 4, 6, 3, 2, 1) if self.width * self.tiles <= 32 else (4, 6, 3, 2, 1)
         return next(g for g in choices if self.width % g == 0)
 
     @property
+    def together(self):
+        """Whether a lane reads whole runs: no access of 8 or 16 bytes takes l of one k."""
+        return self.tensor == 2 and self.width * self.size % 8 != 0
+
+    @property
     def pitch(self):
-        if self.tensor:
-            return self.chunk * self.slice * self.size
-        return groups_pitch(self.slice * self.size, self.group * self.size, self.chunk)
+        run = self.chunk * self.slice * self.size
+        if self.tensor == 1:
+            return run
+        if self.together:
+            return groups_pitch(run, 8 * self.slice, 16 if self.slice % 2 == 0 else 8, True)
+        return groups_pitch(run, self.slice * self.size, self.group * self.size, self.tensor == 2)
 
     @property
     def tile_rows(self):
@@ -704,9 +714,20 @@ class GroupsPlan:
         return self.tile_rows * self.pitch + (0 if self.stationary else round_up(self.chunk_steps * self.step_bytes, self.alignment))
 
     @property
+    def writes(self):
+        """Places of outputs that are being written while the products go on: where warpgroups differ in l; else lanes write them."""
+        return 3 if self.tensor == 2 and self.width < self.slice else 0
+
+    @property
+    def output_bytes(self):
+        """Room in which outputs are put together, and of their tensor map."""
+        together = 2 if self.tiles % 2 == 0 else 3 if self.tiles % 3 == 0 else 1
+        return self.writes * 8 * together * 32 * self.slice * self.size + 128 if self.writes else 0
+
+    @property
     def shared(self):
         return ((round_up(self.block_bytes, self.alignment) if self.stationary else 0) + self.stages * (self.stage_bytes + 16) + 16
-                + (128 if self.tensor else 0))
+                + self.output_bytes + (128 if self.tensor else 0))
 
     def splits(self, rows):
         """Blocks along the rows: one wave, or more where that leaves fewer multiprocessors idle."""
@@ -756,45 +777,48 @@ class GroupsPlan:
         return (max(times) + 0.5 * (sum(times) - max(times))) / max(full, 0.3) / flight ** 0.25
 
     def tensor_cost(self, rows):
-        """Fitted to 372 times of 70 patterns: 11 % off on average, the preferred plan 4 % slower than the best of each."""
+        """Fitted to 223 times of 62 patterns: 9 % off on average, the preferred plan 1.2 % slower than the best measured of each."""
         a, b, c, d = self.pattern
         x, y = rows * a * c * d * self.size, rows * a * b * d * self.size
         row_tiles, combos, z = ceil_div(rows, self.tile_rows), self.parts * self.slices * a, self.splits(rows)
         weights = combos * self.block_bytes * (z if self.stationary else row_tiles)
         steps = row_tiles * combos * self.chunks * self.chunk_steps
         products = 3 if self.exact else 1
-        conflicts = 2 if self.slice * self.size == 32 and self.group * self.size == 8 else 1
+        conflicts = 2 if self.slice * self.size >= 32 and self.group * self.size == 8 else 1
         memory = (x + y) / 4.2e12
-        l2 = (x * self.parts / self.cluster + weights + 3 * y) / 12.7e12
-        lines = x * self.parts / 32 / SMS * 1.16e-9 if self.slice < d else 0
-        read = steps * 2 * self.width * 32 * (64 * conflicts + self.columns * products)
+        # Runs are read with what pads them.
+        l2 = (x * self.parts / self.cluster * self.pitch / (self.chunk * self.slice * self.size) + weights + 4.2 * y) / 13.8e12
+        lines = x * self.parts / 32 / SMS * 1.15e-9 if self.slice < d else 0
+        read = steps * 2 * self.width * 32 * (64 * conflicts + self.columns * products) + (2 * y if self.writes else 0)
         # The rounding of float32, the begin of a stage, the end of a tile.
-        own = (steps * (2.7e-7 if self.size == 4 else 0) + row_tiles * combos * (self.chunks * 5e-8 + 6e-7)) / SMS
-        shared = (read + x * self.parts + weights) / (SMS * 128 * 2.2e9) + own
+        own = (steps * (self.width * 4.5e-8 if self.size == 4 else 0) + row_tiles * combos * (self.chunks * 5e-8 + 1.6e-6)) / SMS
+        shared = (read + x * self.parts + weights) / (SMS * 128 * 2.0e9) + own
         times = memory, l2, lines, shared
         uneven = ceil_div(combos * z, SMS) * SMS * ceil_div(row_tiles, z) / (combos * row_tiles)
         flight = min(1, (self.stages - 1) * self.stage_bytes / 120000)
-        return (max(times) + 0.2 * (sum(times) - max(times))) * uneven ** 0.15 / flight ** 0.05 + 4e-6
+        return (max(times) + 0.2 * (sum(times) - max(times))) * uneven ** 0.45 / flight ** 0.05 + 4e-6
 
     def defines(self, **more):
         a, b, c, d = self.pattern
         return dict(A=a, B=b, C=c, D=d, SLICE=self.slice, WIDTH=self.width, TILES=self.tiles, COLUMN_UNITS=self.column_units,
-                    CHUNK_STEPS=self.chunk_steps, EXACT=int(self.exact), **more)
+                    CHUNK_STEPS=self.chunk_steps, EXACT=int(self.exact), TOGETHER=int(self.together), WRITES=self.writes, **more)
 
     def __str__(self):
         return (f"g l{self.slice}/{self.width} j{self.part}/{self.columns} rows {self.tile_rows} k{self.chunk} x{self.stages}"
-                + (" stay" if self.stationary else "") + (" map" if self.tensor else "") + (f" cluster {self.cluster}" if self.cluster > 1 else ""))
+                + (" stay" if self.stationary else "") + ("", " map", " runs")[self.tensor] + (f" w{self.writes}" if self.writes else "") + (f" cluster {self.cluster}" if self.cluster > 1 else ""))
 
 
-def groups_pitch(stride, access, chunk):
-    """Bytes between rows: the fewest for which lanes of one access (of `access` bytes at `stride` bytes) share the fewest banks."""
-    key = "groups", stride, access, chunk
+def groups_pitch(run, stride, access, far):
+    """Bytes between rows: the fewest for which lanes of one access (of `access` bytes at `stride` bytes) share the fewest banks; `far`:
+    neighbouring lanes take rows 0, 4, 1, 5 ..."""
+    key = "groups", run, stride, access, far
     if key not in _pitches:
         words = access // 4 if access in (16, 8) else 1
         best = None
         for pad in range(0, 128, 16):
-            pitch = round_up(chunk * stride, 16) + pad
-            banks = [((lane // 4) * pitch + (lane % 4) * stride + 4 * w) // 4 % 32 for lane in range(32 // words) for w in range(words)]
+            pitch = round_up(run, 16) + pad
+            rows = [row // 2 + row % 2 * 4 if far else row for row in range(8)]
+            banks = [(rows[lane // 4] * pitch + lane % 4 * stride + 4 * w) // 4 % 32 for lane in range(32 // words) for w in range(words)]
             conflicts = max(banks.count(v) for v in set(banks))
             if best is None or conflicts < best[0]:
                 best = (conflicts, pitch)
@@ -838,29 +862,37 @@ def groups_candidates(pattern, size, exact=False, aligned=True):
 
 
 def tensor_candidates(pattern, size, exact=False):
-    """Plans whose rows come by tensor maps."""
+    """Plans whose rows come by tensor maps: in boxes of 128 bytes, in lines of 32 bytes, or in whole runs."""
     a, b, c, d = pattern
     result = []
-    for slice in (2, 4, 8, 16):
-        flat = slice == d and slice * size <= 32 and c * d * size % 16 == 0
+    for slice in sorted({2, 4, 8, 16, d} - {1}):
+        flat = slice == d and c * d * size % 16 == 0
         if not flat and not (slice * size == 32 and slice < d and d * size % 32 == 0):
             continue
-        for column_units, row_units in ((2, 1), (1, 2)):
+        runs = flat and (slice * size > 32 or slice & (slice - 1) != 0)
+        together = runs and d * size % 8 != 0
+        if runs and d > (8 if together else 24):
+            continue
+        for width_units, column_units, row_units in ((2, 1, 1), (1, 2, 1), (1, 1, 2)):
+            width = slice // width_units
+            if width_units == 2 and not (runs and slice % 2 == 0 and slice * size % 16 == width * size % 8 == b * d * size % 16 == 0):
+                continue
             needed = ceil_div(b, 8 * column_units)
             for tiles in sorted({ceil_div(needed, n) for n in range(1, needed + 1)}):
-                if tiles > min(16, (32 if exact else 48) // slice):
+                # Sums and operands fit the registers.
+                if tiles > min(16, (32 if exact else 48) // width) or together and (4 * tiles + 6) * d > 212:
                     continue
-                # No run is cut by an end, none is less than a sector.
-                if flat and (b % (2 * tiles) or 2 * tiles * slice * size % 32):
+                # No run is cut by an end, none has parts of sectors.
+                if width_units == 1 and flat and (b % (2 * tiles) or 2 * tiles * slice * size % 32):
                     continue
                 for chunk_steps in (1, 2, 3, 4, 6, 8):
-                    if chunk_steps * slice > 64 or chunk_steps > ceil_div(c * size, 32) or chunk_steps * 32 * slice % 128:
+                    if chunk_steps * width > 64 or chunk_steps > ceil_div(c * size, 32) or not runs and chunk_steps * 32 * slice % 128:
                         continue
                     for stationary in (True, False):
                         for cluster in (1,) if flat else (1, 2):
                             for stages in (8, 6, 5, 4, 3, 2):
-                                plan = GroupsPlan(pattern, size, exact, slice, slice, tiles, column_units, row_units, chunk_steps, stages,
-                                                  stationary, True, True, cluster)
+                                plan = GroupsPlan(pattern, size, exact, slice, width, tiles, column_units, row_units, chunk_steps, stages,
+                                                  stationary, True, 2 if runs else 1, cluster)
                                 if plan.parts % cluster == 0 and plan.shared <= SHARED_LIMIT:
                                     result.append(plan)
                                     break
@@ -908,7 +940,7 @@ class Groups:
         grid = (plan.parts * plan.slices, plan.pattern[0], plan.splits(rows))
         maps = []
         if plan.tensor:
-            size = 128 // plan.size * grid[0] * grid[1] * grid[2]
+            size = (256 if plan.writes else 128) // plan.size * grid[0] * grid[1] * grid[2]
             if self.maps is None or self.maps.numel() < size:
                 self.maps = x.new_full((size,), float("nan"))
             maps = [self.maps]

@@ -13,12 +13,12 @@ struct TensorMap {
   }
 
   /// Numbers of `bytes` bytes, `rank` dimensions. One lane's, as `dimension`. Swizzle 3 puts 16 bytes at byte p of a box at
-  /// p ^ (p / 128 % 8) * 16, swizzle 1 at p ^ (p / 128 % 2) * 16, where the first dimension of a box is 128 or 32 bytes.
+  /// p ^ (p / 128 % 8) * 16, swizzle 1 at p ^ (p / 128 % 2) * 16, where the first dimension of a box is 128 or 32 bytes, swizzle 0 at p.
   template <int bytes, int rank, int swizzle>
   __device__ __forceinline__ void begin(const void* origin) const {
     asm volatile("tensormap.replace.tile.global_address.shared::cta.b1024.b64 [%0], %1;" ::"l"((u64)room), "l"(origin) : "memory");
     asm volatile("tensormap.replace.tile.rank.shared::cta.b1024.b32 [%0], %1;" ::"l"((u64)room), "n"(rank - 1) : "memory");
-    asm volatile("tensormap.replace.tile.elemtype.shared::cta.b1024.b32 [%0], %1;" ::"l"((u64)room), "n"(bytes == 2 ? 1 : 2) : "memory");
+    asm volatile("tensormap.replace.tile.elemtype.shared::cta.b1024.b32 [%0], %1;" ::"l"((u64)room), "n"(bytes / 2) : "memory");
     asm volatile("tensormap.replace.tile.interleave_layout.shared::cta.b1024.b32 [%0], 0;" ::"l"((u64)room) : "memory");
     asm volatile("tensormap.replace.tile.swizzle_mode.shared::cta.b1024.b32 [%0], %1;" ::"l"((u64)room), "n"(swizzle) : "memory");
     asm volatile("tensormap.replace.tile.fill_mode.shared::cta.b1024.b32 [%0], 0;" ::"l"((u64)room) : "memory");
@@ -86,4 +86,20 @@ __device__ __forceinline__ void copyBox(u32 target, const void* map, int x, int 
         "[%1, {%2, %3, %4, %5}], [%6], %7;" ::"r"(target),
         "l"(map), "r"(x), "r"(y), "r"(z), "r"(w), "r"(barrier), "h"((u16)((1 << share) - 1))
         : "memory");
+}
+
+/// Writes the box at (x, y, z) from shared memory, later: see writesWait.
+__device__ __forceinline__ void writeBox(const void* map, u32 source, int x, int y, int z) {
+  asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.tile.bulk_group [%0, {%1, %2, %3}], [%4];" ::"l"(map), "r"(x), "r"(y), "r"(z),
+               "r"(source)
+               : "memory");
+}
+
+/// Makes one group of this thread's boxes since the last.
+__device__ __forceinline__ void writesCommit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+
+/// Waits until all but `pending` groups of this thread have been read from shared memory.
+template <int pending>
+__device__ __forceinline__ void writesWait() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(pending) : "memory");
 }

@@ -29,8 +29,14 @@ static const char text_Factors_Kronecker_cu[] = {
 static const char text_Factors_KroneckerGroups_cu[] = {
 #embed "../DeviceCode/Factors/KroneckerGroups.cu"
 , 0};
+static const char text_Factors_KroneckerGroupsOutputs_cuh[] = {
+#embed "../DeviceCode/Factors/KroneckerGroupsOutputs.cuh"
+, 0};
 static const char text_Factors_KroneckerGroupsPack_cu[] = {
 #embed "../DeviceCode/Factors/KroneckerGroupsPack.cu"
+, 0};
+static const char text_Factors_KroneckerGroupsRows_cuh[] = {
+#embed "../DeviceCode/Factors/KroneckerGroupsRows.cuh"
 , 0};
 static const char text_Factors_KroneckerGroupsShape_cuh[] = {
 #embed "../DeviceCode/Factors/KroneckerGroupsShape.cuh"
@@ -141,7 +147,9 @@ static const struct {
   {"Factors/Fragments16.cuh", text_Factors_Fragments16_cuh},
   {"Factors/Kronecker.cu", text_Factors_Kronecker_cu},
   {"Factors/KroneckerGroups.cu", text_Factors_KroneckerGroups_cu},
+  {"Factors/KroneckerGroupsOutputs.cuh", text_Factors_KroneckerGroupsOutputs_cuh},
   {"Factors/KroneckerGroupsPack.cu", text_Factors_KroneckerGroupsPack_cu},
+  {"Factors/KroneckerGroupsRows.cuh", text_Factors_KroneckerGroupsRows_cuh},
   {"Factors/KroneckerGroupsShape.cuh", text_Factors_KroneckerGroupsShape_cuh},
   {"Factors/KroneckerPack.cu", text_Factors_KroneckerPack_cu},
   {"Factors/KroneckerShape.cuh", text_Factors_KroneckerShape_cuh},

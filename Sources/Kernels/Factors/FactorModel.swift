@@ -143,8 +143,8 @@ public struct FactorModel: Sendable {
     return product + 2.5 * bytes / gpu.copyRate + 2 * FactorModel.launch
   }
 
-  /// Seconds of a factor by turned rows: x and y are copied before and after the products, a third slower
-  /// than by a plain copy.
+  /// Seconds of a factor by turned rows: x and y are copied before and after the products, two fifths
+  /// slower than by a plain copy.
   public func turned(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
     strided(s, rows: rows, elementSize: elementSize)
       + turn(Double(rows) * Double(s.inputs), elementSize)
@@ -152,7 +152,7 @@ public struct FactorModel: Sendable {
   }
 
   private func turn(_ numbers: Double, _ elementSize: Int) -> Double {
-    2.7 * numbers * Double(elementSize) / gpu.copyRate + FactorModel.launch
+    2.8 * numbers * Double(elementSize) / gpu.copyRate + FactorModel.launch
   }
 
   /// Seconds of a factor by its kernel of warp-wide instructions, `nil` where it has none.
@@ -166,18 +166,19 @@ public struct FactorModel: Sendable {
   /// Seconds of a factor by its kernel of warpgroups, `nil` where it has none.
   ///
   /// What its plan expects, corrected by 86 measured patterns (benchmarks/factors-swift-h200.json): whole rows
-  /// of 16 bits are faster, and weights read again for narrow slices, which L2 gives to many blocks at once;
-  /// for wide ones they are slower.
+  /// of 16 bits are faster, but slower where lanes read single elements, and weights read again for narrow
+  /// slices, which L2 gives to many blocks at once; for wide ones they are slower.
   public func warpgroups(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double? {
     KroneckerGroupsPlan.best(
       s, rows: FactorKernels.bucket(rows), elementSize: elementSize,
       isExact: elementSize == 4 && !allowsTF32, gpu: gpu
     ).map { plan in
+      let readsSingly = elementSize == 2 && plan.group % 2 == 1
       let share =
         plan.isTensor
         ? 1
         : plan.isStationary
-          ? (plan.slice == s.d && elementSize == 2 ? 0.85 : 1)
+          ? (plan.slice == s.d && elementSize == 2 ? (readsSingly ? 1.5 : 0.85) : 1)
           : (plan.slice * elementSize >= 32 ? 1.12 : 0.62)
       return share * plan.seconds(rows: rows, gpu: gpu) + FactorModel.launch
     }

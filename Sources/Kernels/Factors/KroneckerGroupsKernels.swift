@@ -64,6 +64,7 @@ public struct KroneckerGroupsKernels: Sendable {
       "A": shape.a, "B": shape.b, "C": shape.c, "D": shape.d, "SLICE": plan.slice,
       "WIDTH": plan.width, "TILES": plan.tiles, "COLUMN_UNITS": plan.columnUnits,
       "CHUNK_STEPS": plan.chunkSteps, "EXACT": plan.isExact ? 1 : 0,
+      "TOGETHER": plan.isTogether ? 1 : 0, "WRITES": plan.writes,
     ]
   }
 
@@ -73,7 +74,7 @@ public struct KroneckerGroupsKernels: Sendable {
     options(plan).merging([
       "ROW_UNITS": plan.rowUnits, "STAGES": plan.stages, "X_PITCH": plan.pitch,
       "STATIONARY": plan.isStationary ? 1 : 0, "X_ALIGNED": plan.isAligned ? 1 : 0,
-      "TENSOR": plan.isTensor ? 1 : 0, "CLUSTER": plan.cluster,
+      "TENSOR": plan.arrival.rawValue, "CLUSTER": plan.cluster,
       "SHARED": plan.sharedBytes, "ACTIVATION": epilogue.activation.rawValue,
       "EPILOGUE": epilogue.parts, "Y_ALIGNED": plan.isOutputAligned ? 1 : 0,
     ]) { $1 }
@@ -124,8 +125,9 @@ public struct KroneckerGroupsKernels: Sendable {
     let splits = plan.splits(rows: rows, multiprocessors: kernels.library.gpu.multiprocessors)
     let blocks = (plan.parts * plan.slices, plan.shape.a, splits)
     let product = CUDAKernel.Output([rows, plan.shape.outputs], kernels.dtype)
-    // Room for each block's tensor map of x, whose address the kernel learns when it runs.
-    let maps = CUDAKernel.Output([blocks.0 * blocks.1 * blocks.2, 32], .int32)
+    // Room for each block's tensor maps, of arrays whose address the kernel learns when it runs.
+    let maps = CUDAKernel.Output(
+      [blocks.0 * blocks.1 * blocks.2, plan.mapBytes / 4], .int32)
     return try kernels.kernel(
       "KroneckerGroups", "kronecker_groups",
       KroneckerGroupsKernels.productOptions(plan, epilogue), shared: plan.sharedBytes)(

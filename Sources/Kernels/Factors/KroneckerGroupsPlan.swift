@@ -23,8 +23,26 @@ public struct KroneckerGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   let isStationary: Bool
   /// Whether segments are whole 16 bytes.
   let isAligned: Bool
-  /// Whether rows come by a tensor map, and for how many neighbouring parts at once.
-  let isTensor: Bool, cluster: Int
+  /// How rows come, and for how many neighbouring parts at once.
+  let arrival: Arrival, cluster: Int
+
+  /// How rows come to shared memory; the numbers are the device code's.
+  enum Arrival: Int, Sendable {
+    /// By copies of 16 bytes or of elements.
+    case copied = 0
+    /// By a tensor map in boxes of 128 bytes of each row.
+    case boxed = 1
+    /// By a tensor map in whole runs of all k and l of a chunk.
+    case runs = 2
+  }
+
+  /// Whether rows come by a tensor map.
+  var isTensor: Bool { arrival != .copied }
+  /// Places of outputs that are being written while the products go on: where warpgroups differ in l; else
+  /// lanes write them.
+  var writes: Int { arrival == .runs && width < slice ? 3 : 0 }
+  /// Whether a lane reads whole runs: no access of 8 or 16 bytes takes l of one k.
+  var isTogether: Bool { arrival == .runs && width * size % 8 != 0 }
 
   var slices: Int { ceilDivide(shape.d, slice) }
   var columns: Int { 8 * tiles }
@@ -39,23 +57,34 @@ public struct KroneckerGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   /// Words of all weights.
   var words: Int { shape.a * slices * parts * blockBytes / 4 }
   var pitch: Int {
-    isTensor
-      ? chunk * slice * size
-      : KroneckerGroupsPlan.rowPitch(stride: slice * size, access: group * size, chunk: chunk)
+    let run = chunk * slice * size
+    if arrival == .boxed { return run }
+    let row =
+      isTogether
+      ? Row(run: run, stride: 8 * slice, access: slice % 2 == 0 ? 16 : 8, isFar: true)
+      : Row(run: run, stride: slice * size, access: group * size, isFar: arrival == .runs)
+    return row.pitch
   }
   /// Bytes of a stage without its barriers.
-  private var stageBytes: Int {
+  var stageBytes: Int {
     tileRows * pitch + (isStationary ? 0 : roundUp(chunkSteps * stepBytes, alignment))
   }
   private var alignment: Int { isTensor ? 1024 : 1 }
+  /// Room in which outputs are put together, some tiles of 32 rows at a time.
+  private var outputBytes: Int {
+    writes * 8 * (tiles % 2 == 0 ? 2 : tiles % 3 == 0 ? 3 : 1) * 32 * slice * size
+  }
+  /// Bytes of a block's tensor maps.
+  var mapBytes: Int { writes > 0 ? 256 : isTensor ? 128 : 0 }
   var sharedBytes: Int {
     (isStationary ? roundUp(blockBytes, alignment) : 0) + stages * (stageBytes + 16) + 16
-      + (isTensor ? 128 : 0)
+      + outputBytes + mapBytes
   }
 
   /// Values of l read at once.
-  private var group: Int {
-    (size == 4 ? [4, 3, 2] : width * tiles <= 32 ? [8, 4, 6, 3, 2] : [4, 6, 3, 2])
+  var group: Int {
+    if isTogether { return width }
+    return (size == 4 ? [4, 3, 2] : width * tiles <= 32 ? [8, 4, 6, 3, 2] : [4, 6, 3, 2])
       .first { width % $0 == 0 } ?? 1
   }
 
@@ -93,237 +122,43 @@ public struct KroneckerGroupsPlan: Hashable, Sendable, CustomStringConvertible {
     return best.splits
   }
 
-  /// Seconds expected for so many rows.
-  ///
-  /// Device memory, L2, shared memory and matrix units, the slowest of them whole and the others to a half.
-  /// Runs of outputs under a sector of 32 bytes cost several.
-  func seconds(rows: Int, gpu: GPU) -> Double {
-    if isTensor { return tensorSeconds(rows: rows, gpu: gpu) }
-    let (a, b, c, d) = (shape.a, shape.b, shape.c, shape.d)
-    let m = Double(rows)
-    let cores = Double(gpu.multiprocessors)
-    let (x, y) = (m * Double(a * c * d * size), m * Double(a * b * d * size))
-    let segment = size * (slice < d ? slice : c * d)
-    let run = size * self.run
-    let partial = run % 32 == 0 ? 1 : run >= 16 ? 3.5 : 48 / Double(run)
-    let rowTiles = ceilDivide(rows, tileRows)
-    let combinations = parts * slices * a
-    let splits = splits(rows: rows, multiprocessors: gpu.multiprocessors)
-    let weights = Double(combinations * blockBytes * (isStationary ? splits : rowTiles))
-    let steps = Double(2 * rowTiles * combinations * chunks * chunkSteps * width)
-    let products = isExact ? 3.0 : 1
-    let memory = (x + y * (partial > 1 ? 1.5 : 1)) / gpu.copyRate
-    let l2 =
-      (x * Double(parts) * max(1, 32 / Double(segment)) + weights + y * partial * 1.5)
-      / (1.47 * gpu.copyRate)
-    let shared =
-      (steps * 32 * (64 + Double(columns) * products) + x * Double(parts) + weights)
-      / (cores * 128 * 1.7e9)
-    let matrix = steps * products * max(Double(columns) / 2, 16) / (cores * 1.7e9)
-    let times = [memory, l2, shared, matrix]
-    let full =
-      Double(combinations * splits)
-      / Double(roundUp(combinations * splits, gpu.multiprocessors))
-    let flight = min(1, Double((stages - 1) * tileRows * pitch) / 60_000)
-    let slowest = times.max() ?? 0
-    return (slowest + 0.5 * (times.reduce(0, +) - slowest)) / max(full, 0.3)
-      / flight.squareRoot().squareRoot()
-  }
-
-  /// Fitted to 372 times of 70 patterns on an H200: 11 % off on average, the preferred plan 4 % slower than the
-  /// best of each.
-  private func tensorSeconds(rows: Int, gpu: GPU) -> Double {
-    let (a, b, c, d) = (shape.a, shape.b, shape.c, shape.d)
-    let m = Double(rows)
-    let cores = Double(gpu.multiprocessors)
-    let (x, y) = (m * Double(a * c * d * size), m * Double(a * b * d * size))
-    let rowTiles = max(1, ceilDivide(rows, tileRows))
-    let combinations = parts * slices * a
-    let splits = splits(rows: rows, multiprocessors: gpu.multiprocessors)
-    let weights = Double(combinations * blockBytes * (isStationary ? splits : rowTiles))
-    let units = Double(rowTiles * combinations)
-    let steps = units * Double(chunks * chunkSteps)
-    let products = isExact ? 3.0 : 1
-    let conflicts = slice * size == 32 && group * size == 8 ? 2.0 : 1
-    let memory = (x + y) / (0.988 * gpu.copyRate)
-    let l2 = (x * Double(parts) / Double(cluster) + weights + 3 * y) / (2.99 * gpu.copyRate)
-    // Boxes whose lines are 32 bytes.
-    let lines = slice < d ? x * Double(parts) / 32 / cores * 1.16e-9 : 0
-    let read = steps * Double(64 * width) * (64 * conflicts + Double(columns) * products)
-    // The rounding of float32, the begin of a stage, the end of a tile.
-    let own = (steps * (size == 4 ? 2.7e-7 : 0) + units * (Double(chunks) * 5e-8 + 6e-7)) / cores
-    let shared = (read + x * Double(parts) + weights) / (cores * 128 * 2.2e9) + own
-    let times = [memory, l2, lines, shared]
-    let uneven =
-      Double(roundUp(combinations * splits, gpu.multiprocessors) * ceilDivide(rowTiles, splits))
-      / units
-    let flight = min(1, Double((stages - 1) * stageBytes) / 120_000)
-    let slowest = times.max() ?? 0
-    return (slowest + 0.2 * (times.reduce(0, +) - slowest)) * pow(uneven, 0.15)
-      / pow(flight, 0.05) + 4e-6
-  }
-
   /// `l16/16 j32/16 rows 64 k16 x4 stay map`.
   public var description: String {
     "l\(slice)/\(width) j\(part)/\(columns) rows \(tileRows) k\(chunk) x\(stages)"
-      + (isStationary ? " stay" : "") + (isExact ? " exact" : "") + (isTensor ? " map" : "")
+      + (isStationary ? " stay" : "") + (isExact ? " exact" : "")
+      + ["", " map", " runs"][arrival.rawValue] + (writes > 0 ? " w\(writes)" : "")
       + (cluster > 1 ? " cluster \(cluster)" : "")
   }
 
-  // MARK: - The search
+  // MARK: - Rows in shared memory
 
-  private struct Question: Hashable {
-    var shape: KroneckerShape
-    var size: Int
-    var isExact: Bool
-    var rows: Int
-    var gpu: GPU
-  }
+  /// How the lanes of one access read rows.
+  struct Row: Hashable {
+    /// Bytes of a row, between the places of neighbouring k, and of an access.
+    var run: Int, stride: Int, access: Int
+    /// Whether neighbouring lanes take rows 0, 4, 1, 5 and so on.
+    var isFar: Bool
 
-  private static let known = Mutex<[Question: KroneckerGroupsPlan?]>([:])
+    private static let pitches = Mutex<[Row: Int]>([:])
 
-  /// The longest sum that is as exact as plain float32's: matrix units cut what they add, so a sum of 512
-  /// numbers is off five times as far.
-  static let longestExactSum = 192
-
-  /// The plan expected to be fastest for elements of so many bytes, `nil` where there is none: on another
-  /// GPU than Hopper, or for long sums that are to be exact.
-  ///
-  /// Searched once for each pattern and number of rows.
-  public static func best(
-    _ shape: KroneckerShape, rows: Int, elementSize: Int, isExact: Bool = false, gpu: GPU
-  ) -> KroneckerGroupsPlan? {
-    guard gpu.major == 9, [shape.a, shape.b, shape.c, shape.d].allSatisfy({ $0 > 0 }),
-      shape.a <= 65_535, shape.b <= 1 << 13, shape.c <= 1 << 13,
-      !isExact || shape.c <= longestExactSum
-    else { return nil }
-    let question = Question(
-      shape: shape, size: elementSize, isExact: isExact, rows: rows, gpu: gpu)
-    if let plan = known.withLock({ $0[question] }) { return plan }
-    var best: (plan: KroneckerGroupsPlan, seconds: Double)?
-    forEachCandidate(shape, size: elementSize, isExact: isExact) { plan in
-      let seconds = plan.seconds(rows: rows, gpu: gpu)
-      if seconds < best?.seconds ?? .infinity { best = (plan, seconds) }
-    }
-    known.withLock { $0[question] = .some(best?.plan) }
-    return best?.plan
-  }
-
-  /// The deepest pipeline that fits.
-  private static func fitting(_ plan: (_ stages: Int) -> KroneckerGroupsPlan)
-    -> KroneckerGroupsPlan?
-  {
-    [8, 6, 5, 4, 3, 2].lazy.map(plan).first { $0.sharedBytes <= PairPlan.sharedLimit }
-  }
-
-  /// Calls `body` with every plan whose rows come by a tensor map: in lines of 128 bytes where a slice is all
-  /// of d, else of 32.
-  private static func forEachTensorCandidate(
-    _ shape: KroneckerShape, size: Int, isExact: Bool, _ body: (KroneckerGroupsPlan) -> Void
-  ) {
-    let (b, c, d) = (shape.b, shape.c, shape.d)
-    for slice in [2, 4, 8, 16] {
-      let isWhole = slice == d && slice * size <= 32 && c * d * size % 16 == 0
-      guard isWhole || (slice < d && slice * size == 32 && d * size % 32 == 0) else { continue }
-      for (columnUnits, rowUnits) in [(2, 1), (1, 2)] {
-        let needed = ceilDivide(b, 8 * columnUnits)
-        for tiles in Set((1...needed).map { ceilDivide(needed, $0) }).sorted()
-        where tiles <= min(16, (isExact ? 32 : 48) / slice) {
-          // No run of outputs is cut by an end, none is less than a sector.
-          if isWhole, b % (2 * tiles) != 0 || 2 * tiles * slice * size % 32 != 0 { continue }
-          for chunkSteps in [1, 2, 3, 4, 6, 8]
-          where chunkSteps * slice <= 64 && chunkSteps <= ceilDivide(c * size, 32)
-            && chunkSteps * 32 * slice % 128 == 0
-          {
-            for isStationary in [true, false] {
-              for cluster in isWhole ? [1] : [1, 2] {
-                let plan = fitting { stages in
-                  KroneckerGroupsPlan(
-                    shape: shape, size: size, isExact: isExact, slice: slice, width: slice,
-                    tiles: tiles, columnUnits: columnUnits, rowUnits: rowUnits,
-                    chunkSteps: chunkSteps, stages: stages, isStationary: isStationary,
-                    isAligned: true, isTensor: true, cluster: cluster)
-                }
-                if let plan, plan.parts % cluster == 0 { body(plan) }
-              }
-            }
-          }
-        }
-      }
-    }
-  }
-
-  static func forEachCandidate(
-    _ shape: KroneckerShape, size: Int, isExact: Bool, _ body: (KroneckerGroupsPlan) -> Void
-  ) {
-    forEachCopyCandidate(shape, size: size, isExact: isExact, body)
-    forEachTensorCandidate(shape, size: size, isExact: isExact, body)
-  }
-
-  private static func forEachCopyCandidate(
-    _ shape: KroneckerShape, size: Int, isExact: Bool, _ body: (KroneckerGroupsPlan) -> Void
-  ) {
-    let (b, c, d) = (shape.b, shape.c, shape.d)
-    let isWholeAligned = d <= 16 && c * d * size % 16 == 0
-    let isAligned = d * size % 16 == 0 || isWholeAligned
-    var slices = d <= 16 && (isWholeAligned || !isAligned) ? [d] : []
-    slices += [1, 2, 4, 8, 16].filter {
-      $0 < d && (!isAligned || (d * size % 16 == 0 && $0 * size % 16 == 0 && d % $0 == 0))
-    }
-    for slice in slices {
-      for (widthUnits, columnUnits, rowUnits) in [(2, 1, 1), (1, 2, 1), (1, 1, 2)]
-      where slice % widthUnits == 0 {
-        let width = slice / widthUnits
-        // Sums of a thread: four for each l and tile.
-        let most = min(16, 32 / width)
-        let needed = ceilDivide(b, 8 * columnUnits)
-        for tiles in Set((1...needed).map { ceilDivide(needed, $0) }).sorted() where tiles <= most {
-          for chunkSteps in [1, 2, 3, 4, 6, 8]
-          where chunkSteps * width <= 64 && chunkSteps <= ceilDivide(c * size, 32) {
-            for isStationary in [true, false] {
-              let plan = fitting { stages in
-                KroneckerGroupsPlan(
-                  shape: shape, size: size, isExact: isExact, slice: slice, width: width,
-                  tiles: tiles, columnUnits: columnUnits, rowUnits: rowUnits,
-                  chunkSteps: chunkSteps, stages: stages, isStationary: isStationary,
-                  isAligned: isAligned, isTensor: false, cluster: 1)
-              }
-              if let plan { body(plan) }
-            }
-          }
-        }
-      }
-    }
-  }
-
-  private struct Row: Hashable {
-    var stride: Int, access: Int, chunk: Int
-  }
-
-  private static let pitches = Mutex<[Row: Int]>([:])
-
-  /// Bytes between rows in shared memory: the fewest for which the lanes of one access share the fewest
-  /// banks.
-  ///
-  /// A lane reads `access` bytes at multiples of `stride`.
-  static func rowPitch(stride: Int, access: Int, chunk: Int) -> Int {
-    let row = Row(stride: stride, access: access, chunk: chunk)
-    return pitches.withLock { pitches in
-      if let pitch = pitches[row] { return pitch }
+    /// Bytes between rows: the fewest for which lanes of one access share the fewest banks.
+    var pitch: Int {
+      if let pitch = Row.pitches.withLock({ $0[self] }) { return pitch }
       let words = [16: 4, 8: 2][access] ?? 1
       var best = (conflicts: Int.max, pitch: 0)
       for pad in Swift.stride(from: 0, to: 128, by: 16) {
-        let pitch = roundUp(chunk * stride, 16) + pad
+        let pitch = roundUp(run, 16) + pad
         var uses = [Int](repeating: 0, count: 32)
         for lane in 0..<(32 / words) {
+          let row = isFar ? lane / 8 + lane / 4 % 2 * 4 : lane / 4
           for word in 0..<words {
-            uses[(lane / 4 * pitch + lane % 4 * stride + 4 * word) / 4 % 32] += 1
+            uses[(row * pitch + lane % 4 * stride + 4 * word) / 4 % 32] += 1
           }
         }
         let conflicts = uses.max() ?? 0
         if conflicts < best.conflicts { best = (conflicts, pitch) }
       }
-      pitches[row] = best.pitch
+      Row.pitches.withLock { $0[self] = best.pitch }
       return best.pitch
     }
   }

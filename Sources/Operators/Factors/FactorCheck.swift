@@ -97,6 +97,12 @@ struct FactorCheck: Sendable, CustomStringConvertible {
     add(factor(2, 64, 40, 32), 200, .bfloat16, .gelu, extras: true)
     add(factor(1, 192, 192, 32), 260)
     add(factor(2, 96, 96, 32), 140, offset: 3)
+    // In whole runs; outputs of two warpgroups that differ in l.
+    add(factor(2, 128, 128, 6), 300, .float16, .gelu, extras: true)
+    add(factor(1, 128, 256, 3), 260, .float32)
+    add(factor(1, 64, 96, 24), 1030)
+    add(factor(3, 80, 48, 12), 333, .float32, .silu, extras: true)
+    add(factor(3, 80, 48, 12), 300, .float32, offset: 1)
     // Weights too many to stay in shared memory.
     add(factor(1, 64, 640, 16), 301)
     return cases

@@ -69,6 +69,17 @@ struct Epilogue {
     }
   }
 
+  /// Writes 16 bytes of elements that are ready.
+  __device__ __forceinline__ void storeWords(i64 row, int column, const u32 (&words)[4]) const {
+    Storage* target = y + row * pitch + column;
+    if (aligned) {
+      store16(target, make_uint4(words[0], words[1], words[2], words[3]));
+    } else {
+#pragma unroll
+      for (int i = 0; i < vectorLength; ++i) target[i] = (Storage)(words[i * Element::bytes / 4] >> i * Element::bytes % 4 * 8);
+    }
+  }
+
   template <int length>
   __device__ __forceinline__ void storeEach(i64 row, int column, int end, const float (&v)[length]) const {
 #pragma unroll
@@ -76,11 +87,11 @@ struct Epilogue {
       if (column + i < end) y[row * pitch + column + i] = storageBits(v[i]);
   }
 
-  /// 16 bytes of elements `from ...`.
-  template <int length>
-  static __device__ __forceinline__ void pack(u32 (&word)[4], const float (&v)[length], int from) {
+  /// The elements `from ...` that `words` take.
+  template <int words, int length>
+  static __device__ __forceinline__ void pack(u32 (&word)[words], const float (&v)[length], int from) {
 #pragma unroll
-    for (int w = 0; w < 4; ++w) {
+    for (int w = 0; w < words; ++w) {
 #if TESSERA_ELEMENT == 2
       word[w] = __float_as_uint(v[from + w]);
 #else

@@ -12,13 +12,12 @@
 //   packed   see KroneckerGroupsPack.cu
 //   y        out, [rows, a b d], row pitch pitchY; see Epilogue.cuh; the parts of the epilogue are EPILOGUE's bits, and Y_ALIGNED says
 //            that all runs are aligned
-//   maps     only with TENSOR: room of 128 bytes for each block's tensor map of x
+//   maps     only with TENSOR: room of 128 bytes for each block's tensor map of x, with WRITES for one of y, too
 //
 // Launch: grid (parts * slices, a, splits): neighbours in the grid read the same rows, which then come from L2; 384 threads, of which the last
 // 128 copy; `sharedBytes` of shared memory. Any number of rows. float32 accumulation. sm_90a only.
 #include "Async.cuh"
-#include "Factors/Epilogue.cuh"
-#include "Factors/KroneckerGroupsShape.cuh"
+#include "Factors/KroneckerGroupsOutputs.cuh"
 #if TESSERA_TENSOR
 #include "TensorMap.cuh"
 #endif
@@ -28,113 +27,21 @@
 #define TESSERA_KERNEL kronecker_groups
 #endif
 
-constexpr int stages = TESSERA_STAGES, rowPitch = TESSERA_X_PITCH, bytes = Element::bytes;
-constexpr int widthUnits = slice / width, rowUnits = TESSERA_ROW_UNITS, tileRows = 64 * rowUnits;
-constexpr int consumers = 256, producers = 128;
-static_assert(widthUnits * columnUnits * rowUnits == 2, "two warpgroups multiply");
+constexpr int stages = TESSERA_STAGES, producers = 128;
 constexpr bool stationary = TESSERA_STATIONARY;
-
-// By a tensor map rows lie in boxes of 128 bytes of each row, [box][row][k of the box][l], in which the 16 bytes at n of row r are at
-// n ^ r % 8, or n ^ r % 2 where the box is not one run: lanes of one access then meet in no bank, without padding. A cluster of
-// neighbouring parts shares the rows: each block copies some boxes to all.
-constexpr bool tensor = TESSERA_TENSOR;
-constexpr int cluster = TESSERA_CLUSTER;
-constexpr bool flat = slice == d;
-constexpr int letters = slice * bytes, boxLength = 128 / letters, boxes = chunk / boxLength, boxBytes = tileRows * 128;
-static_assert(!tensor || (128 % letters == 0 && letters <= 32 && chunk % boxLength == 0), "whole boxes");
-static_assert(!tensor || flat || letters == 32, "whole lines of the swizzle");
-constexpr int swizzle = flat ? 7 : 1;
-static_assert(parts % cluster == 0 && (tensor || cluster == 1), "whole clusters");
 constexpr int alignment = tensor ? 1024 : 1;
 
-constexpr int rowBytes = tensor ? boxes * boxBytes : tileRows * rowPitch, chunkBytes = chunkSteps * stepBytes;
+constexpr int rowBytes = boxed ? boxes * boxBytes : tileRows * rowPitch, chunkBytes = chunkSteps * stepBytes;
 constexpr int stageBytes = rowBytes + (stationary ? 0 : divideUp(chunkBytes, alignment) * alignment);
-// Weights (if they stay), stages, room for the tensor map, then a barrier for each stage's arrival, one for its release, one for the weights.
-constexpr int weightBytes = stationary ? divideUp(blockBytes, alignment) * alignment : 0, mapRoom = weightBytes + stages * stageBytes;
-constexpr int barriers = mapRoom + (tensor ? 128 : 0);
+
+// Weights (if they stay), stages, outputs, room for the tensor maps, then a barrier for each stage's arrival, one for its release, one for
+// the weights.
+constexpr int weightBytes = stationary ? divideUp(blockBytes, alignment) * alignment : 0, outputRoom = weightBytes + stages * stageBytes;
+constexpr int mapRoom = outputRoom + outputBytes, mapBytes = writes ? 256 : tensor ? 128 : 0, barriers = mapRoom + mapBytes;
 constexpr int sharedBytes = barriers + 16 * stages + 16;
 static_assert(sharedBytes == TESSERA_SHARED, "the launcher's plan and the kernel agree");
-static_assert(tensor || (rowPitch % 16 == 0 && rowPitch >= chunk * slice * bytes), "whole chunks");
 /// Operands are read one group ahead where there are registers for it.
 constexpr int sums = 4 * width * tiles, operandBuffers = sums > 128 ? 1 : 2;
-
-/// The row (of 8) of a lane: those of one access differ in the bits that keep its boxes' 16 bytes apart.
-__device__ __forceinline__ int rowOfLane(int lane) {
-  const int row = lane >> 2;
-  return !tensor || letters == 32 || letters == 4 ? row : letters == 16 ? row >> 1 | (row & 1) << 2 : (row & 3) << 1 | row >> 2;
-}
-
-/// All l of a block in one lane: its outputs are one run.
-constexpr bool whole = d == width;
-
-/// `count` words, in one access where there is one for so many.
-template <int count>
-__device__ __forceinline__ void loadWords(u32 (&v)[count], u32 address) {
-  if constexpr (count == 4)
-    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
-                 : "r"(address)
-                 : "memory");
-  else if constexpr (count == 2)
-    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v[0]), "=r"(v[1]) : "r"(address) : "memory");
-  else
-#pragma unroll
-    for (int i = 0; i < count; ++i) asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v[i]) : "r"(address + 4 * i) : "memory");
-}
-
-/// Two 16-bit elements of each of `count` l: one at `place`, one at `next`.
-template <int count>
-__device__ __forceinline__ void loadPairs(u32 (&v)[count], u32 place, u32 next) {
-  if constexpr (count % 2 == 1) {
-#pragma unroll
-    for (int l = 0; l < count; ++l) {
-      u16 low, high;
-      asm volatile("ld.shared.u16 %0, [%1];" : "=h"(low) : "r"(place + 2 * l) : "memory");
-      asm volatile("ld.shared.u16 %0, [%1];" : "=h"(high) : "r"(next + 2 * l) : "memory");
-      v[l] = low | (u32)high << 16;
-    }
-  } else {
-    u32 low[count / 2], high[count / 2];
-    loadWords(low, place);
-    loadWords(high, next);
-#pragma unroll
-    for (int l = 0; l < count; ++l) v[l] = permuteBytes(low[l / 2], high[l / 2], l % 2 ? 0x7632 : 0x5410);
-  }
-}
-
-/// Operands of `group` l from `start` of this lane's on, in step `step` of the chunk: value[copy][l]. `rows`: see rowsOfLane.
-__device__ __forceinline__ void loadRows(u32 (&values)[copies][group][4], u32 rows, int step, int start) {
-  // Where k of the chunk and l lie for the lane whose first k is 0.
-  const auto placeOf = [&](int r, int k) -> u32 {
-    if constexpr (tensor) return (rows ^ (k % boxLength * letters + start * bytes)) + k / boxLength * boxBytes + r % 2 * 8 * 128;
-    else return rows + r % 2 * 8 * rowPitch + (k * slice + start) * bytes;
-  };
-#pragma unroll
-  for (int r = 0; r < 4; ++r) {
-    const int k = step * stepLength + r / 2 * (stepLength / 2);
-    const u32 place = placeOf(r, k);
-    u32 words[group];
-#if TESSERA_ELEMENT == 2
-    loadWords(words, place);
-#pragma unroll
-    for (int l = 0; l < group; ++l) {
-      values[0][l][r] = Float32::round(__uint_as_float(words[l]));
-      if constexpr (exact)
-        values[copies - 1][l][r] = Float32::round(__uint_as_float(words[l]) - __uint_as_float(values[0][l][r]));
-    }
-#else
-    loadPairs(words, place, placeOf(r, k + 4));
-#pragma unroll
-    for (int l = 0; l < group; ++l) values[0][l][r] = words[l];
-#endif
-  }
-}
-
-/// Where a lane's first row, k and l lie behind the beginning of a chunk. `firstRow`: this warp's.
-__device__ __forceinline__ u32 rowsOfLane(int firstRow, int firstL, int lane) {
-  const int row = firstRow + rowOfLane(lane), offset = ((lane & 3) * slice + firstL) * bytes;
-  return tensor ? row * 128 + (offset ^ (row & swizzle) << 4) : row * rowPitch + offset;
-}
 
 /// Operand groups of a chunk. Where they fill the buffers evenly and the weights stay, the last products of a chunk go on while the next
 /// one's operands are read.
@@ -172,48 +79,24 @@ __device__ __forceinline__ void multiply(
   if constexpr (!stationary) release();
 }
 
-/// Writes a unit's outputs: `output` and `l` are this lane's first, `firstRow` this warp's.
-__device__ __forceinline__ void finish(
-    const float (&acc)[width][4 * tiles], const Epilogue& epilogue, i64 firstRow, int rows, int i, int output, int l, int lane) {
-#pragma unroll
-  for (int h = 0; h < 2; ++h) {
-    const i64 row = firstRow + h * 8 + rowOfLane(lane);
-    // Where no run is cut by an end, the compiler is not to provide for it.
-    if constexpr (whole) {
-      constexpr int length = 2 * tiles * width;
-      const int place = (i * b + output) * d;
-      float values[length];
-#pragma unroll
-      for (int e = 0; e < length; ++e) values[e] = acc[e % width][e / width / 2 * 4 + 2 * h + e / width % 2];
-      epilogue.storeTogether(row < rows && output < b, row, place, b % (2 * tiles) == 0 ? place + length : (i * b + b) * d, values);
-    } else {
-#pragma unroll
-      for (int j = 0; j < 2 * tiles; ++j) {
-        const int place = (i * b + output + j) * d + l;
-        float values[width];
-#pragma unroll
-        for (int e = 0; e < width; ++e) values[e] = acc[e][j / 2 * 4 + 2 * h + j % 2];
-        epilogue.storeTogether(row < rows && output + j < b && l < d, row, place, d % width == 0 ? place + width : place - l + d, values);
-      }
-    }
-  }
-}
-
 #if TESSERA_TENSOR
-/// Writes the tensor map of x to `map` (in device memory), by one warp: [row][i][k l] where a slice is all of d, else [row][i][k][l].
-__device__ __forceinline__ void makeMap(u8* map, u32 room, const Storage* x, int rows, int pitchX, int lane) {
+/// Writes the tensor map of rows of matrices [length, d] to `map` (in device memory), by one warp: [row][i][k l] where a slice is all of d (with
+/// `run` bytes in pieces of 8, of which a box takes enough), else [row][i][k][l].
+template <int length, int boxRows, int run = 0>
+__device__ __forceinline__ void makeMap(u8* map, u32 room, const Storage* rows, int count, int pitch, int lane) {
   TensorMap made(room, lane);
   if (lane == 0) {
-    made.begin<Element::bytes, flat ? 3 : 4, flat ? 3 : 1>(x);
+    constexpr int unit = run ? 8 : bytes;
+    made.begin<unit, flat ? 3 : 4, run ? 0 : flat ? 3 : 1>(rows);
     if constexpr (flat) {
-      made.dimension<0>(c * d, 128 / bytes);
-      made.dimension<1>(a, 1, (i64)c * d * bytes);
-      made.dimension<2>(rows, tileRows, (i64)pitchX * bytes);
+      made.dimension<0>(length * d * bytes / unit, (run ? run : 128) / unit);
+      made.dimension<1>(a, 1, (i64)length * d * bytes);
+      made.dimension<2>(count, boxRows, (i64)pitch * bytes);
     } else {
       made.dimension<0>(d, slice);
-      made.dimension<1>(c, boxLength, (i64)d * bytes);
-      made.dimension<2>(a, 1, (i64)c * d * bytes);
-      made.dimension<3>(rows, tileRows, (i64)pitchX * bytes);
+      made.dimension<1>(length, boxLength, (i64)d * bytes);
+      made.dimension<2>(a, 1, (i64)length * d * bytes);
+      made.dimension<3>(count, boxRows, (i64)pitch * bytes);
     }
   }
   made.publish(map);
@@ -227,6 +110,9 @@ __device__ __forceinline__ void makeMap(u8* map, u32 room, const Storage* x, int
 #define MAPS
 #define CLUSTER
 #endif
+
+/// Waits for all threads that multiply.
+__device__ __forceinline__ void consumerSync() { asm volatile("bar.sync 1, %0;" ::"n"(consumers) : "memory"); }
 
 extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) TESSERA_KERNEL(
     const Storage* __restrict__ x, const u32* __restrict__ packed, EPILOGUE_INPUTS, Storage* __restrict__ y, MAPS EPILOGUE_SCALARS,
@@ -245,6 +131,9 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
   // A view of another array may begin anywhere; then every block copies by elements, for itself.
   const bool isMisaligned = ((u64)x | (u64)((i64)pitchX * bytes)) & 15, byMap = tensor && !isMisaligned;
   const int sharing = byMap ? cluster : 1;
+#if TESSERA_TENSOR
+  u8* map = (u8*)maps + (((i64)blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) * mapBytes;
+#endif
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < stages; ++stage) {
       barrierInit(arrived + 8 * stage, byMap ? 1 : producers + 1);
@@ -267,8 +156,7 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
 #if TESSERA_TENSOR
     if (byMap) {
       if (thread < 32) {
-        u8* map = (u8*)maps + (((i64)blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) * 128;
-        makeMap(map, shared + mapRoom, x, rows, pitchX, thread);
+        makeMap<c, tileRows, boxed ? 0 : rowPitch>(map, shared + mapRoom, x, rows, pitchX, thread);
         if (thread == 0) {
           for (int index = 0; index < stageCount; ++index) {
             const int stage = index % stages, firstK = index % chunks * chunk;
@@ -276,8 +164,9 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
             barrierWait(released + 8 * stage, index / stages & 1 ^ 1);
             barrierExpect(barrier, rowBytes + (stationary ? 0 : chunkBytes));
             const int firstRow = (start + index / chunks) * tileRows;
+            if constexpr (!boxed) copyBox<1>(target, map, firstK * d * bytes / 8, i, firstRow, barrier);
 #pragma unroll
-            for (int box = 0; box < boxes; ++box)
+            for (int box = 0; box < (boxed ? boxes : 0); ++box)
               if (box % cluster == blockIdx.x % cluster) {
                 if constexpr (flat)
                   copyBox<cluster>(target + box * boxBytes, map, (firstK + box * boxLength) * d, i, firstRow, barrier);
@@ -321,10 +210,12 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
           }
           asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
         } else {
+          // By few registers where this is the exception.
+#pragma unroll(tensor ? 1 : 4)
           for (int element = thread; element < count * chunk * slice; element += producers) {
             const int l = element % slice, k = element / slice % chunk, row = element / slice / chunk;
             const Storage value = k < present && firstL + l < d ? origin[(i64)row * pitchX + (i64)k * d + l] : (Storage)0;
-            const int place = tensor ? k / boxLength * boxBytes + row * 128 + ((k % boxLength * letters + l * bytes) ^ (row & swizzle) << 4)
+            const int place = boxed ? k / boxLength * boxBytes + row * 128 + ((k % boxLength * letters + l * bytes) ^ (row & swizzle) << 4)
                                      : row * rowPitch + (k * slice + l) * bytes;
             *(Storage*)(memory + (target - shared) + place) = value;
           }
@@ -334,7 +225,7 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
     }
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(tensor || sums > 128 ? 240 : 224));
-    const int lane = threadIdx.x & 31, unit = threadIdx.x >> 7, warpRow = (threadIdx.x >> 5 & 3) * 16;
+    const int lane = threadIdx.x & 31, unit = threadIdx.x >> 7, warpRow = (threadIdx.x >> 5 & 3) * 8;
     const int first = unit % widthUnits * width, column = unit / widthUnits % columnUnits * columns;
     const int rowUnit = unit / widthUnits / columnUnits * 64 + warpRow;
     const u32 rowPlace = rowsOfLane(rowUnit, first, lane);
@@ -350,6 +241,12 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
       else
         barrierArrive(barrier);
     };
+#if TESSERA_WRITES
+    const bool writesByMap = (((u64)y | (u64)((i64)pitchY * bytes)) & 15) == 0 && b * d * bytes % 16 == 0;
+    int written = 0;
+    map += 128;
+    if (writesByMap && threadIdx.x < 32) makeMap<b, writtenRows>(map, shared + mapRoom + 128, y, rows, pitchY, lane);
+#endif
     float acc[width][4 * tiles];
     if (stationary && stageCount > 0) barrierWait(weightsArrived, 0);
 #pragma unroll 1
@@ -368,8 +265,37 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
         multiply(acc, values, base + rowPlace, matrices, first, [&] { release(stage); });
       }
       if constexpr (continuous) warpgroupWait<0>();
-      finish(acc, epilogue, (i64)tile * tileRows + rowUnit, rows, i, firstOutput + column + (lane & 3) * 2 * tiles, firstL + first, lane);
+      const i64 firstRow = (i64)tile * tileRows;
+#if TESSERA_WRITES
+#pragma unroll
+      for (int h = 0; h < 2; ++h)
+#pragma unroll
+        for (int t = 0; t < tiles; t += writtenTiles) {
+          const u32 room = shared + outputRoom + written % writes * (writtenBytes * writtenRows);
+          const i64 begin = firstRow + h * 32;
+          const int output = firstOutput + 8 * t;
+          ++written;
+          if (threadIdx.x == 0) writesWait<writes - 1>();
+          consumerSync();
+          putOutputs(acc, t, h, epilogue, room, begin, rows, i, output, warpRow, first, lane);
+          fenceAsync();
+          consumerSync();
+          if (!writesByMap) {
+            writeOutputs(epilogue, room, begin, rows, i, output);
+          } else if (threadIdx.x == 0) {
+#pragma unroll
+            for (int box = 0; box < writtenBytes / 128; ++box)
+              writeBox(map, room + box * (writtenRows * 128), output * d + box * (128 / bytes), i, (int)begin);
+            writesCommit();
+          }
+        }
+#else
+      finish(acc, epilogue, firstRow + rowUnit, rows, i, firstOutput + column + (lane & 3) * 2 * tiles, firstL + first, lane);
+#endif
     }
+#if TESSERA_WRITES
+    if (threadIdx.x == 0) writesWait<0>();
+#endif
   }
   // Until all have arrived, others may still copy to this block, or arrive at its barriers.
   if constexpr (cluster > 1) {

@@ -14,8 +14,11 @@ __host__ __device__ constexpr int divideUp(int n, int m) { return (n + m - 1) / 
 constexpr int slice = TESSERA_SLICE, slices = divideUp(d, slice);
 constexpr int width = TESSERA_WIDTH, tiles = TESSERA_TILES, columns = 8 * tiles, columnUnits = TESSERA_COLUMN_UNITS;
 constexpr int part = columns * columnUnits, parts = divideUp(b, part), partTiles = part / 8;
+/// Whether a lane's k of a step follow one another: where no access of 8 or 16 bytes takes l of one k, it takes all l of those k.
+constexpr bool together = TESSERA_TOGETHER;
+static_assert(!together || width == d, "all l in one lane");
 /// The l of one access to shared memory.
-constexpr int group = TESSERA_ELEMENT == 2
+constexpr int group = together ? width : TESSERA_ELEMENT == 2
     ? (width % 4 == 0 ? 4 : width % 3 == 0 ? 3 : width % 2 == 0 ? 2 : 1)
     : (width % 8 == 0 && width * tiles <= 32 ? 8 : width % 4 == 0 ? 4 : width % 6 == 0 ? 6 : width % 3 == 0 ? 3 : width % 2 == 0 ? 2 : 1);
 static_assert(slice % width == 0, "whole units of work");
@@ -31,12 +34,16 @@ constexpr int copies = exact ? 2 : 1;
 constexpr int matrixBytes = part * 32, letterBytes = copies * matrixBytes, stepBytes = slice * letterBytes;
 constexpr int blockBytes = steps * stepBytes;
 
-/// The contraction index of position `k` of a step. 16-bit: lane q takes k = q + 4 e, so that the four lanes of a row read neighbours.
+/// The contraction index of position `k` of a step. 16-bit: lane q takes k = q + 4 e, so that the four lanes of a row read neighbours, or
+/// (together) 4 q + e; float32: q + 4 e or 2 q + e.
 __device__ __forceinline__ int contractionIndex(int k) {
+  if constexpr (together) return Element::bytes == 4 ? k % 4 * 2 + k / 4 : k % 8 / 2 * 4 + k / 8 * 2 + k % 2;
   return Element::bytes == 4 ? k : k / 8 * 8 + k % 8 / 2 + k % 2 * 4;
 }
 
-/// The output (of the part) in column `column` of tile `tile`: a lane's columns of a unit are 2 * tiles consecutive outputs.
+/// The output (of the part) in column `column` of tile `tile`: a lane's columns of a unit are 2 * tiles consecutive outputs, with WRITES the
+/// four lanes of a row have neighbours.
 __device__ __forceinline__ int outputOfColumn(int tile, int column) {
+  if constexpr (TESSERA_WRITES != 0) return tile * 8 + column % 2 * 4 + column / 2;
   return tile / tiles * columns + column / 2 * 2 * tiles + tile % tiles * 2 + column % 2;
 }

@@ -1,0 +1,142 @@
+import Synchronization
+
+extension KroneckerGroupsPlan {
+  private struct Question: Hashable {
+    var shape: KroneckerShape
+    var size: Int
+    var isExact: Bool
+    var rows: Int
+    var gpu: GPU
+  }
+
+  private static let known = Mutex<[Question: KroneckerGroupsPlan?]>([:])
+
+  /// The longest sum that is as exact as plain float32's: matrix units cut what they add, so a sum of 512
+  /// numbers is off five times as far.
+  static let longestExactSum = 192
+
+  /// The plan expected to be fastest for elements of so many bytes, `nil` where there is none: on another
+  /// GPU than Hopper, or for long sums that are to be exact.
+  ///
+  /// Searched once for each pattern and number of rows.
+  public static func best(
+    _ shape: KroneckerShape, rows: Int, elementSize: Int, isExact: Bool = false, gpu: GPU
+  ) -> KroneckerGroupsPlan? {
+    guard gpu.major == 9, [shape.a, shape.b, shape.c, shape.d].allSatisfy({ $0 > 0 }),
+      shape.a <= 65_535, shape.b <= 1 << 13, shape.c <= 1 << 13,
+      !isExact || shape.c <= longestExactSum
+    else { return nil }
+    let question = Question(
+      shape: shape, size: elementSize, isExact: isExact, rows: rows, gpu: gpu)
+    if let plan = known.withLock({ $0[question] }) { return plan }
+    var best: (plan: KroneckerGroupsPlan, seconds: Double)?
+    forEachCandidate(shape, size: elementSize, isExact: isExact) { plan in
+      let seconds = plan.seconds(rows: rows, gpu: gpu)
+      if seconds < best?.seconds ?? .infinity { best = (plan, seconds) }
+    }
+    known.withLock { $0[question] = .some(best?.plan) }
+    return best?.plan
+  }
+
+  /// Calls `body` with every plan, each with the deepest pipeline that fits.
+  static func forEachCandidate(
+    _ shape: KroneckerShape, size: Int, isExact: Bool, _ body: (KroneckerGroupsPlan) -> Void
+  ) {
+    for way in ways(shape, size: size) {
+      for (widthUnits, columnUnits, rowUnits) in [(2, 1, 1), (1, 2, 1), (1, 1, 2)]
+      where way.slice % widthUnits == 0 {
+        let division = Division(
+          way: way, width: way.slice / widthUnits, columnUnits: columnUnits, rowUnits: rowUnits)
+        guard division.isPossible(shape, size: size) else { continue }
+        let needed = ceilDivide(shape.b, 8 * columnUnits)
+        for tiles in Set((1...needed).map { ceilDivide(needed, $0) }).sorted()
+        where division.allows(tiles: tiles, shape, size: size, isExact: isExact) {
+          forEachPlan(shape, size: size, isExact: isExact, division, tiles: tiles, body)
+        }
+      }
+    }
+  }
+
+  /// How rows come, and how many l a block takes of them.
+  private struct Way {
+    var arrival: Arrival, slice: Int
+    /// Whether segments are whole 16 bytes.
+    var isAligned: Bool
+  }
+
+  private static func ways(_ shape: KroneckerShape, size: Int) -> [Way] {
+    let (c, d) = (shape.c, shape.d)
+    let isWhole = c * d * size % 16 == 0
+    let isAligned = d * size % 16 == 0 || (d <= 16 && isWhole)
+    var copied = d <= 16 && (isWhole || !isAligned) ? [d] : []
+    copied += [1, 2, 4, 8, 16].filter {
+      $0 < d && (!isAligned || (d * size % 16 == 0 && $0 * size % 16 == 0 && d % $0 == 0))
+    }
+    var ways = copied.map { Way(arrival: .copied, slice: $0, isAligned: isAligned) }
+    // Lines of 32 bytes of a larger d.
+    if 32 / size < d, d * size % 32 == 0 {
+      ways.append(Way(arrival: .boxed, slice: 32 / size, isAligned: true))
+    }
+    guard isWhole, d > 1 else { return ways }
+    if [2, 4, 8, 16].contains(d), d * size <= 32 {
+      ways.append(Way(arrival: .boxed, slice: d, isAligned: true))
+    } else if d <= (d * size % 8 == 0 ? 24 : 8) {
+      ways.append(Way(arrival: .runs, slice: d, isAligned: true))
+    }
+    return ways
+  }
+
+  /// How the two warpgroups differ.
+  private struct Division {
+    var way: Way
+    var width: Int, columnUnits: Int, rowUnits: Int
+
+    /// With tensor maps they differ in l only where they can put their outputs together.
+    func isPossible(_ shape: KroneckerShape, size: Int) -> Bool {
+      guard way.arrival != .copied, width < way.slice else { return true }
+      return way.arrival == .runs && way.slice * size % 16 == 0 && width * size % 8 == 0
+        && shape.b * shape.d * size % 16 == 0
+    }
+
+    func allows(tiles: Int, _ shape: KroneckerShape, size: Int, isExact: Bool) -> Bool {
+      let isTensor = way.arrival != .copied
+      // Sums of a thread: four for each l and tile.
+      guard tiles <= min(16, (isTensor && !isExact ? 48 : 32) / width) else { return false }
+      if way.arrival == .runs, shape.d * size % 8 != 0, (4 * tiles + 6) * shape.d > 212 {
+        return false
+      }
+      // No run of outputs is cut by an end, none has parts of sectors.
+      return !isTensor || way.slice < shape.d || width < way.slice
+        || (shape.b % (2 * tiles) == 0 && 2 * tiles * way.slice * size % 32 == 0)
+    }
+  }
+
+  private static func forEachPlan(
+    _ shape: KroneckerShape, size: Int, isExact: Bool, _ division: Division, tiles: Int,
+    _ body: (KroneckerGroupsPlan) -> Void
+  ) {
+    let way = division.way
+    for chunkSteps in [1, 2, 3, 4, 6, 8]
+    where chunkSteps * division.width <= 64 && chunkSteps <= ceilDivide(shape.c * size, 32)
+      && (way.arrival != .boxed || chunkSteps * 32 * way.slice % 128 == 0)
+    {
+      for isStationary in [true, false] {
+        for cluster in way.arrival == .boxed && way.slice < shape.d ? [1, 2] : [1] {
+          let plans = [8, 6, 5, 4, 3, 2].lazy.map { stages in
+            KroneckerGroupsPlan(
+              shape: shape, size: size, isExact: isExact, slice: way.slice,
+              width: division.width, tiles: tiles, columnUnits: division.columnUnits,
+              rowUnits: division.rowUnits, chunkSteps: chunkSteps, stages: stages,
+              isStationary: isStationary, isAligned: way.isAligned, arrival: way.arrival,
+              cluster: cluster)
+          }
+          if let plan = plans.first(where: { $0.sharedBytes <= PairPlan.sharedLimit }),
+            plan.parts % cluster == 0
+          {
+            body(plan)
+          }
+        }
+      }
+    }
+  }
+}
