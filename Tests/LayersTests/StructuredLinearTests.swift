@@ -16,9 +16,13 @@ import Testing
     let bias = try #require(layer.bias)
     let y = layer(x)
     #expect(y.shape == [2, 5, specimen.outputs])
+    // Which path a layer takes depends on the processor. The planes of Strassen-Tile are larger than what they are
+    // decoded to, and so are their roundings.
+    let isTiled = layer.structure is StrassenTile
     try expectClose(
-      y, layer.structure.apply(x, layer.parametersByName) + bias, .roundings(8, of: .float32))
-    if !(layer.structure is StrassenTile) {
+      y, layer.structure.apply(x, layer.parametersByName) + bias,
+      .roundings(isTiled ? 32 : 8, of: .float32))
+    if !isTiled {
       let weight = layer.structure.denseByProduct(layer.parametersByName)
       try expectClose(y, matmul(x, weight.T) + bias, .roundings(64, of: .float32))
     }
