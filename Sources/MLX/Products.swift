@@ -1,17 +1,31 @@
 import CMLX
 
+/// A product of operands; on the CPU, numbers of two bytes are multiplied as `float32` and rounded once.
+///
+/// MLX's own loops take the place of BLAS for them there, at a fiftieth of its rate; they sum in `float32` too.
+private func multiplied(
+  _ operands: [MLXArray], by product: ([MLXArray]) -> MLXArray
+) -> MLXArray {
+  guard Device.default == .cpu, let type = operands.first?.dtype,
+    type == .bfloat16 || type == .float16, operands.allSatisfy({ $0.dtype == type })
+  else { return product(operands) }
+  return product(operands.map { $0.asType(.float32) }).asType(type)
+}
+
 /// The matrix product [..., M, K] · [..., K, N] → [..., M, N]; leading axes broadcast.
 ///
 /// Cost: M·K·N multiply-adds a matrix, by OpenBLAS on the CPU and cuBLASLt on the GPU.
 public func matmul(_ a: MLXArray, _ b: MLXArray) -> MLXArray {
-  .running([a, b]) { cmlx_matmul(&$0, $1[0], $1[1]) }
+  multiplied([a, b]) { .running($0) { cmlx_matmul(&$0, $1[0], $1[1]) } }
 }
 
 /// beta · c + alpha · a b, with the product of ``matmul(_:_:)``.
 public func addMM(
   _ c: MLXArray, _ a: MLXArray, _ b: MLXArray, alpha: Float = 1, beta: Float = 1
 ) -> MLXArray {
-  .running([c, a, b]) { cmlx_addmm(&$0, $1[0], $1[1], $1[2], alpha, beta) }
+  multiplied([c, a, b]) {
+    .running($0) { cmlx_addmm(&$0, $1[0], $1[1], $1[2], alpha, beta) }
+  }
 }
 
 /// The sum of products that an Einstein summation such as `"bik,bkj->bij"` names.
@@ -21,7 +35,7 @@ public func einsum(_ subscripts: String, _ operands: MLXArray...) -> MLXArray {
 
 /// The sum of products that an Einstein summation such as `"bik,bkj->bij"` names.
 public func einsum(_ subscripts: String, operands: [MLXArray]) -> MLXArray {
-  .running(operands) { cmlx_einsum(&$0, subscripts, $1, $1.count) }
+  multiplied(operands) { .running($0) { cmlx_einsum(&$0, subscripts, $1, $1.count) } }
 }
 
 /// The Kronecker product: [a, b] and [c, d] → [a·c, b·d].

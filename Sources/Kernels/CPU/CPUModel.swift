@@ -37,12 +37,6 @@ public struct CPUModel: Sendable {
     return one * Double(threads)
   }
 
-  /// Multiply-adds a second of MLX's own loops, on one thread, that take the place of BLAS for numbers
-  /// of two bytes.
-  private static let shortRate = 2.4e9
-
-  private func rate(of type: DType) -> Double { type == .float32 ? rate : CPUModel.shortRate }
-
   /// Multiply-adds in the time that packing a weight takes, in OpenBLAS, there for many small products
   /// one after the other, and in the kernels.
   private static let packing = (dense: 28.0, composed: 45.0, kernels: 27.0)
@@ -84,9 +78,15 @@ public struct CPUModel: Sendable {
   /// Seconds of a dense product [M, K] × [K, N].
   public func dense(rows: Int, inputs: Int, outputs: Int, type: DType = .float32) -> Double {
     let weights = Double(inputs) * Double(outputs)
-    let work = weights * (Double(rows) + (type == .float32 ? CPUModel.packing.dense : 0))
+    let work = weights * (Double(rows) + CPUModel.packing.dense)
     return CPUModel.start
-      + max(work / rate(of: type), 4 * weights / (CPUModel.singleRow * Double(threads)))
+      + conversion(Double(rows) * Double(inputs + outputs) + weights, type)
+      + max(work / rate, 4 * weights / (CPUModel.singleRow * Double(threads)))
+  }
+
+  /// Seconds in which so many numbers of two bytes become float32, or the other way round.
+  private func conversion(_ numbers: Double, _ type: DType) -> Double {
+    type == .float32 ? 0 : 6 * numbers / CPUModel.conversion
   }
 
   /// Seconds of the Strassen-Tile kernel on so many tile rows, tiles of side t.
@@ -128,7 +128,7 @@ public struct CPUModel: Sendable {
   private func kernel(
     seconds: Double, streamed: Double, weights: Double, numbers: Double, type: DType
   ) -> Double {
-    let conversion = type == .float32 ? 0 : 6 * (numbers + weights) / CPUModel.conversion
+    let conversion = conversion(numbers + weights, type)
     let memory =
       4 * weights > CPUModel.memory.cached
       ? streamed / (CPUModel.memory.bandwidth * Double(threads)) : 0
@@ -146,11 +146,10 @@ public struct CPUModel: Sendable {
     type: DType = .float32
   ) -> Double {
     let bandwidth = CPUModel.composedBandwidth
-    let packing = type == .float32 ? weights * CPUModel.packing.composed : 0
     let products = max(
-      (multiplyAdds + packing) / rate(of: type),
+      (multiplyAdds + weights * CPUModel.packing.composed) / rate,
       4 * weights / (CPUModel.singleRow * Double(threads)))
-    return 4 * CPUModel.start + products
+    return 4 * CPUModel.start + products + conversion(bytes / 4 + weights, type)
       + bytes / (transposes ? bandwidth.numbers : bandwidth.tiles)
   }
 }
