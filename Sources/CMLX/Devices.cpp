@@ -12,6 +12,7 @@ using namespace cmlx;
 // linker thinks of unused libraries: that order is what gives MLX the fast BLAS.
 extern "C" int openblas_get_num_threads(void);
 extern "C" void openblas_set_num_threads(int count);
+extern "C" char* openblas_get_corename(void);
 
 namespace {
 
@@ -104,3 +105,4 @@ char* cmlx_symbol_origin(const char* symbol) {
 
 int32_t cmlx_blas_threads(void) { return openblas_get_num_threads(); }
 void cmlx_set_blas_threads(int32_t count) { openblas_set_num_threads(count); }
+const char* cmlx_blas_core(void) { return openblas_get_corename(); }

@@ -14,6 +14,7 @@ struct TesseraCommand: ParsableCommand {
     ])
 
   static func main() {
+    CPU.restartForBLAS()
     Memory.keepFreed()
     do {
       var command = try parseAsRoot()

@@ -159,4 +159,7 @@ public enum Engine {
     get { Int(cmlx_blas_threads()) }
     set { cmlx_set_blas_threads(Int32(clamping: max(1, newValue))) }
   }
+
+  /// The processor whose kernels OpenBLAS runs, such as `Haswell`.
+  public static var blasCore: String { cmlx_blas_core().map { String(cString: $0) } ?? "unknown" }
 }

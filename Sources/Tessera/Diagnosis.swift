@@ -61,11 +61,17 @@ public struct Diagnosis: Codable, Sendable {
 
   private static var blas: Item {
     let path = Engine.blas ?? "none"
-    let isFast = path.contains("openblas")
+    guard path.contains("openblas") else {
+      return Item(
+        name: "BLAS", found: path,
+        advice: "matrix products run on a slow BLAS; install libopenblas-dev and build again.")
+    }
     return Item(
-      name: "BLAS", found: isFast ? "\(path), \(Engine.blasThreads) threads" : path,
-      advice: isFast
-        ? nil : "matrix products run on a slow BLAS; install libopenblas-dev and build again.")
+      name: "BLAS",
+      found: "\(path) as on \(Engine.blasCore), \(Engine.blasThreads) threads",
+      advice: CPU.missingBLASCore.map {
+        "it has kernels for wider vectors; set OPENBLAS_CORETYPE=\($0)."
+      })
   }
 
   private static var gpu: Item {

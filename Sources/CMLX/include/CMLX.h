@@ -348,6 +348,8 @@ void cmlx_keep_freed(int32_t kept, int32_t largest);
 char *cmlx_symbol_origin(const char *symbol);
 int32_t cmlx_blas_threads(void);
 void cmlx_set_blas_threads(int32_t count);
+// The processor whose kernels OpenBLAS runs, such as "Haswell".
+const char *cmlx_blas_core(void);
 
 // MARK: - Several processes
 
