@@ -2,8 +2,9 @@ import Kernels
 import MLX
 import OrderedCollections
 
-/// Chains of Kronecker-sparse factors by the device in use, on a GPU divided as ``ChainPart`` expects to be fastest, against the composed
-/// operations that define them, by the rule of ``KernelCheck``: products, gradients and prepared weights.
+/// Chains of Kronecker-sparse factors by the device in use, on a GPU divided as ``ChainPart`` expects to be
+/// fastest, against the composed operations that define them, by the rule of ``KernelCheck``: products,
+/// gradients and prepared weights.
 enum ChainCheck {
   /// A butterfly, two factors whose blocks meet in several inner numbers, and sizes that are padded.
   static let cases: [(spec: String, rows: Int, inputs: Int, outputs: Int, dtype: DType)] = [

@@ -7,7 +7,7 @@ import Synchronization
 struct ChainPart: Hashable, Sendable {
   /// What is computed.
   let step: FactorStep
-  /// The factors it is the product of; one where nothing is multiplied.
+  /// The factors that it is the product of; none where nothing is multiplied.
   let factors: [KroneckerPattern]
 
   private init(step: FactorStep, factors: [KroneckerPattern]) {
