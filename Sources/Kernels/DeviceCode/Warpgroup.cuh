@@ -137,24 +137,24 @@
 #define TESSERA_SHAPE "k8.f32.tf32.tf32"
 #define TESSERA_FLAGS "1, 1"
 #endif
-#define TESSERA_N1 "8"
-#define TESSERA_N2 "16"
-#define TESSERA_N3 "24"
-#define TESSERA_N4 "32"
-#define TESSERA_N5 "40"
-#define TESSERA_N6 "48"
-#define TESSERA_N7 "56"
-#define TESSERA_N8 "64"
-#define TESSERA_N9 "72"
-#define TESSERA_N10 "80"
-#define TESSERA_N11 "88"
-#define TESSERA_N12 "96"
-#define TESSERA_N13 "104"
-#define TESSERA_N14 "112"
-#define TESSERA_N15 "120"
-#define TESSERA_N16 "128"
-#define TESSERA_N24 "192"
-#define TESSERA_N32 "256"
+#define TESSERA_WIDE1 "8"
+#define TESSERA_WIDE2 "16"
+#define TESSERA_WIDE3 "24"
+#define TESSERA_WIDE4 "32"
+#define TESSERA_WIDE5 "40"
+#define TESSERA_WIDE6 "48"
+#define TESSERA_WIDE7 "56"
+#define TESSERA_WIDE8 "64"
+#define TESSERA_WIDE9 "72"
+#define TESSERA_WIDE10 "80"
+#define TESSERA_WIDE11 "88"
+#define TESSERA_WIDE12 "96"
+#define TESSERA_WIDE13 "104"
+#define TESSERA_WIDE14 "112"
+#define TESSERA_WIDE15 "120"
+#define TESSERA_WIDE16 "128"
+#define TESSERA_WIDE24 "192"
+#define TESSERA_WIDE32 "256"
 
 /// Where an operand of one step begins in shared memory (a multiple of 16).
 __device__ __forceinline__ u64 matrixDescriptor(u32 address) {
@@ -171,7 +171,7 @@ __device__ __forceinline__ u64 lineDescriptor(u32 address) {
 // Start d += a b over one step, or d = a b where it does not add.
 #define TESSERA_START(n, a, flags)                                                          \
   "{\n.reg .pred adds;\nsetp.ne.u32 adds, " TESSERA_ADDS##n ", 0;\n"                         \
-  "wgmma.mma_async.sync.aligned.m64n" TESSERA_N##n TESSERA_SHAPE " {" TESSERA_PLACES##n "}, " a ", " TESSERA_B##n ", adds, " flags ";\n}\n"
+  "wgmma.mma_async.sync.aligned.m64n" TESSERA_WIDE##n TESSERA_SHAPE " {" TESSERA_PLACES##n "}, " a ", " TESSERA_B##n ", adds, " flags ";\n}\n"
 #if TESSERA_ELEMENT == 2
 #define TESSERA_MULTIPLY_SHARED(n)
 #else

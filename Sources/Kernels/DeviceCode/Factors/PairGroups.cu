@@ -44,7 +44,20 @@ __device__ __forceinline__ void copyEach(
   barrierArrive(block.full(stage));
 }
 
-/// Brings the cores, then every step's boxes of x as they become free.
+/// Calls `copy` for every step's boxes of x as their places become free.
+template <typename Copy>
+__device__ __forceinline__ void forEachBox(const Block& block, const Steps& steps, const Copy& copy) {
+#pragma unroll 1
+  for (int step = 0, index = 0; step < steps.count; ++step)
+#pragma unroll 1
+    for (int box = 0; box < boxes; ++box, ++index) {
+      const int stage = index % stages;
+      barrierWait(block.empty(stage), index / stages & 1 ^ 1);
+      copy(step, box * boxColumns, stage);
+    }
+}
+
+/// Brings the cores, then x.
 __device__ __forceinline__ void runCopies(
     const Block& block, const Steps& steps, const u32* packed, const Storage* x, i64 pitch, u8* map, bool byMap, int thread) {
   if (thread == 0) {
@@ -58,16 +71,6 @@ __device__ __forceinline__ void runCopies(
   }
   const Storage* slice = x + block.self * sliceColumns;
   const int columns = block.columnsHere();
-  const auto each = [&](const auto& copy) {
-#pragma unroll 1
-    for (int step = 0, index = 0; step < steps.count; ++step)
-#pragma unroll 1
-      for (int box = 0; box < boxes; ++box, ++index) {
-        const int stage = index % stages;
-        barrierWait(block.empty(stage), index / stages & 1 ^ 1);
-        copy(step, box * boxColumns, stage);
-      }
-  };
   if (byMap) {
     if (thread >= 32) return;
     TensorMap made(block.shared + offsetMap, thread);
@@ -78,12 +81,12 @@ __device__ __forceinline__ void runCopies(
     }
     made.publish(map);
     if (thread == 0)
-      each([&](int step, int column, int stage) {
+      forEachBox(block, steps, [&](int step, int column, int stage) {
         barrierExpect(block.full(stage), boxBytes);
         copyBox(block.x(stage), map, column, (int)steps.firstRow(step), block.full(stage));
       });
   } else {
-    each([&](int step, int column, int stage) {
+    forEachBox(block, steps, [&](int step, int column, int stage) {
       copyEach(block, stage, slice + steps.firstRow(step) * pitch, pitch, column, columns, steps.rowsHere(step), thread);
     });
   }
