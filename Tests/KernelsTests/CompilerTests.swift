@@ -59,6 +59,18 @@ struct CompilerTests {
     }
   }
 
+  /// Warpgroups' kernels have names longer than a file's may be.
+  @Test func aKernelWithManyOptionsIsKeptToo() throws {
+    var long = Self.small
+    for number in 0..<30 { long.options["UNUSED\(number)"] = number }
+    #expect(long.name.utf8.count > 255)
+    try withTemporaryFolder { folder in
+      let cache = KernelCache(folder: folder.appending(path: "kernels"))
+      _ = try cache.code(long, architecture: "sm_80", compiler: try NVRTC.current.get())
+      #expect(try FileManager.default.contentsOfDirectory(atPath: cache.folder.path).count == 1)
+    }
+  }
+
   @Test func aFolderThatOthersMayWriteToIsNotUsed() throws {
     try withTemporaryFolder { folder in
       try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: folder.path)

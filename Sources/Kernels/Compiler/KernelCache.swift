@@ -36,7 +36,8 @@ public struct KernelCache: Sendable {
     _ variant: KernelVariant, architecture: String, compiler: NVRTC
   ) throws(KernelError) -> [UInt8] {
     let key = KernelCache.key(variant, architecture: architecture, compiler: compiler.version)
-    let entry = folder.appending(path: "\(variant.name)-\(KernelCache.digest(key.utf8))")
+    // Not the whole name: with all options it may be longer than a file's name can be.
+    let entry = folder.appending(path: "\(variant.role)-\(KernelCache.digest(key.utf8))")
     let isUsable = prepare()
     if isUsable, let code = read(entry, key: key) { return code }
     let code = try compiler.compile(variant, architecture: architecture)
