@@ -82,6 +82,21 @@ __device__ __forceinline__ u32 permuteBytes(u32 a, u32 b, u32 selector) {
   return result;
 }
 
+/// `count` words of shared memory, in one access where there is one for so many.
+template <int count>
+__device__ __forceinline__ void loadWords(u32 (&v)[count], u32 address) {
+  if constexpr (count == 4)
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
+                 : "r"(address)
+                 : "memory");
+  else if constexpr (count == 2)
+    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v[0]), "=r"(v[1]) : "r"(address) : "memory");
+  else
+#pragma unroll
+    for (int i = 0; i < count; ++i) asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v[i]) : "r"(address + 4 * i) : "memory");
+}
+
 /// Reads 16 bytes that nobody writes.
 __device__ __forceinline__ uint4 loadConstant(const void* address) {
   uint4 v;

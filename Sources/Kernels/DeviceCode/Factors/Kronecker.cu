@@ -70,20 +70,6 @@ struct Tile {
     return v;
   }
 
-  template <int words>
-  static __device__ __forceinline__ void loadWords(u32 (&v)[words], u32 address) {
-    if constexpr (words == 4)
-      asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
-                   : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
-                   : "r"(address)
-                   : "memory");
-    else if constexpr (words == 2)
-      asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v[0]), "=r"(v[1]) : "r"(address) : "memory");
-    else
-#pragma unroll
-      for (int i = 0; i < words; ++i) asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v[i]) : "r"(address + 4 * i) : "memory");
-  }
-
   /// Adds the products of one chunk.
   __device__ __forceinline__ void multiply(
       float (&acc)[width][tiles][rowBlocks][4], int first, int tile, int rowUnit, int firstStep) const {

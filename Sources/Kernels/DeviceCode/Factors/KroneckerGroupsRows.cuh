@@ -29,21 +29,6 @@ __device__ __forceinline__ int rowOfLane(int lane) {
   else return boxed && letters == 8 ? (row & 3) << 1 | row >> 2 : row >> 1 | (row & 1) << 2;
 }
 
-/// `count` words, in one access where there is one for so many.
-template <int count>
-__device__ __forceinline__ void loadWords(u32 (&v)[count], u32 address) {
-  if constexpr (count == 4)
-    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
-                 : "r"(address)
-                 : "memory");
-  else if constexpr (count == 2)
-    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v[0]), "=r"(v[1]) : "r"(address) : "memory");
-  else
-#pragma unroll
-    for (int i = 0; i < count; ++i) asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v[i]) : "r"(address + 4 * i) : "memory");
-}
-
 /// Two 16-bit elements of each of `count` l: one at `place`, one at `next`.
 template <int count>
 __device__ __forceinline__ void loadPairs(u32 (&v)[count], u32 place, u32 next) {

@@ -27,12 +27,6 @@
 #ifndef TESSERA_KERNEL
 #define TESSERA_KERNEL pair
 #endif
-#ifndef TESSERA_KEEP
-#define TESSERA_KEEP 0
-#endif
-#ifndef TESSERA_OUTPUT
-#define TESSERA_OUTPUT 1
-#endif
 
 constexpr int rowBlocks = TESSERA_ROW_BLOCKS, stepRows = 16 * rowBlocks, stages = TESSERA_X_STAGES, buffers = TESSERA_Z_BUFFERS;
 constexpr bool bulk = TESSERA_X_BULK;
@@ -322,20 +316,8 @@ __device__ __forceinline__ void runSecond(
 }
 
 extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__(threads, 1) TESSERA_KERNEL(
-    const Storage* __restrict__ x, const u32* __restrict__ packed, EPILOGUE_INPUTS,
-#if TESSERA_OUTPUT
-    Storage* __restrict__ y,
-#endif
-#if TESSERA_KEEP
-    Storage* __restrict__ inner,
-#endif
-    EPILOGUE_SCALARS, int rows, int pitchX) {
-#if !TESSERA_OUTPUT
-  Storage* y = nullptr;
-#endif
-#if !TESSERA_KEEP
-  Storage* inner = nullptr;
-#endif
+    const Storage* __restrict__ x, const u32* __restrict__ packed, EPILOGUE_INPUTS, PAIR_OUTPUTS EPILOGUE_SCALARS, int rows, int pitchX) {
+  PAIR_NO_OUTPUTS
   extern __shared__ __align__(128) u8 memory[];
   const int warp = threadIdx.x >> 5;
   const Block block{sharedAddress(memory), clusterSize > 1 ? (int)clusterRank() : 0, (int)threadIdx.x & 31, warp % warps};

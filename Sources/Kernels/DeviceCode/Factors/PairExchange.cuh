@@ -1,7 +1,32 @@
-// What both kernels of pairs share: the steps of a cluster, and stores to its other blocks.
+// What both kernels of pairs share: what they write, the steps of a cluster, and stores to its other blocks.
 #pragma once
 #include "Async.cuh"
 #include "Factors/PairShape.cuh"
+
+#ifndef TESSERA_KEEP
+#define TESSERA_KEEP 0
+#endif
+#ifndef TESSERA_OUTPUT
+#define TESSERA_OUTPUT 1
+#endif
+
+// The parameters of what a kernel writes, y with OUTPUT and z with KEEP, and names for what it does not.
+#if TESSERA_OUTPUT
+#define PAIR_Y Storage *__restrict__ y,
+#define PAIR_NO_Y
+#else
+#define PAIR_Y
+#define PAIR_NO_Y Storage* y = nullptr;
+#endif
+#if TESSERA_KEEP
+#define PAIR_Z Storage *__restrict__ inner,
+#define PAIR_NO_Z
+#else
+#define PAIR_Z
+#define PAIR_NO_Z Storage* inner = nullptr;
+#endif
+#define PAIR_OUTPUTS PAIR_Y PAIR_Z
+#define PAIR_NO_OUTPUTS PAIR_NO_Y PAIR_NO_Z
 
 /// Writes 16 bytes at the same place in block `block` of the cluster, counted in at that block's barrier.
 __device__ __forceinline__ void storeToBlock(u32 address, u32 barrier, int block, uint4 v) {

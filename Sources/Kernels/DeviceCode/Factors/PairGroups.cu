@@ -93,20 +93,9 @@ __device__ __forceinline__ void runCopies(
 }
 
 extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__(threads, 1) TESSERA_KERNEL(
-    const Storage* __restrict__ x, const u32* __restrict__ packed, EPILOGUE_INPUTS,
-#if TESSERA_OUTPUT
-    Storage* __restrict__ y,
-#endif
-#if TESSERA_KEEP
-    Storage* __restrict__ inner,
-#endif
-    u32* __restrict__ maps, EPILOGUE_SCALARS, int rows, int pitchX) {
-#if !TESSERA_OUTPUT
-  Storage* y = nullptr;
-#endif
-#if !TESSERA_KEEP
-  Storage* inner = nullptr;
-#endif
+    const Storage* __restrict__ x, const u32* __restrict__ packed, EPILOGUE_INPUTS, PAIR_OUTPUTS u32* __restrict__ maps,
+    EPILOGUE_SCALARS, int rows, int pitchX) {
+  PAIR_NO_OUTPUTS
   extern __shared__ __align__(1024) u8 memory[];
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5 & 3, group = threadIdx.x / groupThreads;
   const Block block{sharedAddress(memory), clusterSize > 1 ? (int)clusterRank() : 0};

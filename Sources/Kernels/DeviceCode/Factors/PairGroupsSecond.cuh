@@ -5,13 +5,6 @@
 #include "Factors/PairGroupsBlock.cuh"
 #include "Warpgroup.cuh"
 
-#ifndef TESSERA_KEEP
-#define TESSERA_KEEP 0
-#endif
-#ifndef TESSERA_OUTPUT
-#define TESSERA_OUTPUT 1
-#endif
-
 /// A part of an output piece as it is written: what a lane has of two rows, in runs.
 constexpr int runs1 = partTiles1 / runTiles;
 typedef u32 Outputs[2][runs1][runLength / 2];
