@@ -45,6 +45,20 @@ class PairShape:
         return self.rank * self.m1 * self.n0 * (self.m0 + self.n1)
 
     @property
+    def run_tiles(self):
+        """Tiles of eight outputs in a lane's run."""
+        return 4 if self.n1 >= 24 else 2 if self.n1 >= 12 else 1
+
+    @property
+    def column_tiles(self):
+        return ceil_div(self.n1, 8 * self.run_tiles) * self.run_tiles
+
+    @property
+    def output_aligned(self):
+        """Whether every run of outputs starts at a multiple of its size."""
+        return self.n1 % (2 * self.run_tiles) == 0
+
+    @property
     def transposed(self):
         return PairShape(self.n1, self.n0, self.m1, self.m0, self.rank)
 
@@ -86,18 +100,10 @@ class PairPlan:
         return ceil_div(self.shape.n0, self.cluster)
 
     @property
-    def run_tiles(self):
-        return 4 if self.shape.n1 >= 24 else 2 if self.shape.n1 >= 12 else 1
-
-    @property
-    def column_tiles(self):
-        return ceil_div(self.shape.n1, 8 * self.run_tiles) * self.run_tiles
-
-    @property
     def part_words(self):
         s = self.shape
         return 64 * (self.inner * ceil_div(s.n0, 8) * ceil_div(s.m0, 16)
-                     + self.output_pieces * self.column_tiles * (self.chunks // 2))
+                     + self.output_pieces * self.shape.column_tiles * (self.chunks // 2))
 
     @property
     def words(self):
@@ -108,9 +114,9 @@ class PairPlan:
         """Tiles of eight outputs a warp takes at a time: the most whose operands of core 1 fit its registers."""
         best = None
         for tiles in (8, 4, 2, 1):
-            turns = ceil_div(self.output_pieces * ceil_div(self.column_tiles, tiles), 8)
-            if tiles % self.run_tiles == 0 and turns * tiles * self.chunks <= CORE_REGISTERS:
-                if best is None or ceil_div(self.column_tiles, tiles) == ceil_div(self.column_tiles, best):
+            turns = ceil_div(self.output_pieces * ceil_div(self.shape.column_tiles, tiles), 8)
+            if tiles % self.shape.run_tiles == 0 and turns * tiles * self.chunks <= CORE_REGISTERS:
+                if best is None or ceil_div(self.shape.column_tiles, tiles) == ceil_div(self.shape.column_tiles, best):
                     best = tiles
         return best
 
@@ -202,10 +208,8 @@ class PairGroupsPlan:
 
     @property
     def core_bytes(self):
-        run = 4 if self.shape.n1 >= 24 else 2 if self.shape.n1 >= 12 else 1
-        tiles = ceil_div(self.shape.n1, 8 * run) * run
         return (self.pieces * self.window_steps * self.j_groups * self.shape.rank * self.group_tiles * 256,
-                self.output_pieces * self.chunks // 2 * tiles * 256)
+                self.output_pieces * self.chunks // 2 * self.shape.column_tiles * 256)
 
     @property
     def words(self):
@@ -216,12 +220,6 @@ class PairGroupsPlan:
         lines = ceil_div(self.output_pieces * self.chunks // 2, 4)
         return (round_up((self.buffers * lines + self.stages) * 8192 + sum(self.core_bytes), 128) + 128
                 + 16 * (self.stages + 2 * self.buffers) + 16)
-
-    @property
-    def output_aligned(self):
-        """Whether every run of outputs starts at a multiple of its size."""
-        n1 = self.shape.n1
-        return n1 * 2 % (16 if n1 >= 24 else 8 if n1 >= 12 else 4) == 0
 
     @property
     def tensor(self):
@@ -309,8 +307,8 @@ class Pair:
             self.resident = self.kernel.resident_clusters(PAIR_THREADS)
         clusters = max(1, min(self.resident, ceil_div(rows, self.step_rows)))
         target = y if y is not None else x
-        run = 16 if self.shape.n1 >= 24 else 8 if self.shape.n1 >= 12 else 4
-        aligned = target.data_ptr() % run == 0 and target.stride(0) * 2 % run == 0 and self.shape.n1 * 2 % run == 0
+        run = 4 * self.shape.run_tiles
+        aligned = target.data_ptr() % run == 0 and target.stride(0) * 2 % run == 0 and self.shape.output_aligned
         outputs = [out for out, there in ((y, self.output), (inner, self.keep)) if there] + self.workspace(x)
         self.kernel(clusters * self.plan.cluster, PAIR_THREADS, x, packed, bias, gate, residual, *outputs, target.stride(0), aligned,
                     epilogue_parts(bias, gate, residual), rows, x.stride(0))
@@ -326,7 +324,7 @@ class PairGroups(Pair):
         self.pack_kernel = Kernel("Factors/PairGroupsPack.cu", "pair_groups_pack_" + tag, defines)
         defines.update(X_STAGES=plan.stages, Z_BUFFERS=plan.buffers, TENSOR=int(plan.tensor), SHARED=plan.shared,
                        ACTIVATION=ACTIVATIONS[activation], KEEP=int(keep), OUTPUT=int(output), EPILOGUE=epilogue,
-                       Y_ALIGNED=int(y_aligned and plan.output_aligned))
+                       Y_ALIGNED=int(y_aligned and plan.shape.output_aligned))
         tag = "_".join(str(v) for _, v in sorted(defines.items()))
         self.kernel = Kernel("Factors/PairGroups.cu", "pair_groups_" + tag, defines, plan.shared, cluster=plan.cluster)
         self.resident, self.maps = None, None

@@ -219,11 +219,14 @@ public struct FactorModel: Sendable {
         + product(z + y, z * Double(s.n1), elementSize))
   }
 
-  /// Seconds of a pair's gradients by a kernel: two passes that take so many seconds each (one leaves z, one is
-  /// the transposed pair's), and two products over the rows at half a copy's rate.
-  public func kernelGradients(_ s: PairShape, passes: [Double], rows: Int) -> Double {
+  /// Seconds of a pair's gradients by a kernel: a pass that leaves z, one with the transposed pair, and two
+  /// products over the rows at half a copy's rate; `nil` where it has no plans.
+  public func kernelGradients(_ s: PairShape, byWarpgroups: Bool, rows: Int) -> Double? {
+    guard
+      let passes = PairKernels.seconds(s, byWarpgroups: byWarpgroups, rows: rows, gpu: gpu)
+    else { return nil }
     let (x, z, y, _) = numbers(s, rows: rows)
-    return passes.reduce(0, +)
+    return passes.product + passes.transposed
       + 2 * 2 * (x + y + 2 * z) / gpu.copyRate + 4 * FactorModel.launch
   }
 

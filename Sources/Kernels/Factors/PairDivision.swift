@@ -12,6 +12,8 @@ protocol PairDivision: Sendable {
   var words: Int { get }
   /// Bytes of shared memory of a block.
   var sharedBytes: Int { get }
+  /// Seconds expected for so many rows.
+  func seconds(rows: Int, gpu: GPU) -> Double
   /// Whether blocks need room for tensor maps of x, whose address the kernel learns when it runs.
   var takesMaps: Bool { get }
 
@@ -27,9 +29,7 @@ extension PairDivision {
   var paddedInner: Int { 8 * chunks }
 
   /// Whether every run of outputs starts at a multiple of its size.
-  var isOutputAligned: Bool {
-    shape.n1 * 2 % (shape.n1 >= 24 ? 16 : shape.n1 >= 12 ? 8 : 4) == 0
-  }
+  var isOutputAligned: Bool { shape.n1 % (2 * runTiles) == 0 }
 
   /// Tiles of eight outputs in a lane's run, and in all of an output piece.
   var runTiles: Int { shape.n1 >= 24 ? 4 : shape.n1 >= 12 ? 2 : 1 }

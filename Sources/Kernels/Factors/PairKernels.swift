@@ -46,6 +46,16 @@ public struct PairKernels: Sendable {
   /// The element type.
   public var dtype: DType { kernels.dtype }
 
+  /// Seconds expected of the product and of the transposed pair's, for so many rows; `nil` where there are no
+  /// plans.
+  public static func seconds(
+    _ shape: PairShape, byWarpgroups: Bool, rows: Int, gpu: GPU
+  ) -> (product: Double, transposed: Double)? {
+    plans(shape, byWarpgroups: byWarpgroups).map { plan, back in
+      (plan.seconds(rows: rows, gpu: gpu), back.seconds(rows: rows, gpu: gpu))
+    }
+  }
+
   /// The compilations that a product takes, with `gradients` those of its gradients too; none where
   /// there is no plan.
   public static func variants(

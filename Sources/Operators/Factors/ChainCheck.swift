@@ -65,15 +65,13 @@ enum ChainCheck {
     return try Device.withDefaultDevice(.cpu) {
       let exact = try results(
         primals.map { $0.asType(.float64) }, cotangent.asType(.float64), kernels: false)
-      // The composed product may have taken exact float32 where ours takes TF32.
-      let floor =
-        item.dtype == .float32 ? (allowsTF32 ? 2e-3 : 4e-6) : item.dtype.unitRoundoff
       func compare(_ what: String, _ index: Int, _ array: MLXArray, _ others: [MLXArray]) throws
         -> KernelCheck.Item
       {
         try KernelCheck.Item(
           name: "chain \(item.spec), \(item.rows) rows \(item.dtype.rawValue)", what: what, array,
-          others: others, plain: plain[index], exact: exact[index], floor: floor)
+          others: others, plain: plain[index], exact: exact[index],
+          floor: KernelCheck.Item.floor(of: item.dtype))
       }
       let labels = ["product"] + (["input"] + names + ["bias"]).map { "gradient of \($0)" }
       return try labels.enumerated().map { try compare($1, $0, ours[$0], [again[$0]]) }

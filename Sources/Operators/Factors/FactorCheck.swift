@@ -184,13 +184,10 @@ struct FactorCheck: Sendable, CustomStringConvertible {
       let exact = try results(
         primals.map { $0.asType(.float64) }, cotangent.asType(.float64), .composed)
       return try ours.indices.map { index in
-        // The composed product may have taken exact float32 where ours takes TF32.
-        let floor =
-          dtype == .float32 ? (allowsTF32 ? 2e-3 : 4e-6) : dtype.unitRoundoff
-        return try KernelCheck.Item(
+        try KernelCheck.Item(
           name: "\(self)", what: index == 0 ? "product" : "gradient of \(names[index - 1])",
           ours[index], others: [again[index]], plain: plain[index], exact: exact[index],
-          floor: floor, isSame: isRecorded)
+          floor: KernelCheck.Item.floor(of: dtype), isSame: isRecorded)
       }
     }
   }

@@ -39,10 +39,9 @@ enum FactorStep: Hashable, Sendable {
         return FactorMethod.matrixObstacle(inputs: pair.m0 * pair.m1, outputs: pair.n0 * pair.n1)
       case (.factor(let pattern), .matrix):
         return pattern.matrixObstacle
-      case (.pair(let pair), .kernel):
-        _ = try PairKernels.named(pair.shape, dtype: dtype)
-      case (.pair(let pair), .warpgroups):
-        _ = try PairKernels.named(pair.shape, dtype: dtype, byWarpgroups: true)
+      case (.pair(let pair), .kernel), (.pair(let pair), .warpgroups):
+        _ = try PairKernels.named(
+          pair.shape, dtype: dtype, byWarpgroups: method == .warpgroups)
       case (.pair, .turned):
         return "it is for single factors"
       case (.factor(let pattern), .kernel):
@@ -117,14 +116,14 @@ enum FactorStep: Hashable, Sendable {
     switch (self, method) {
     case (_, .matrix):
       return model.dense(rows: rows, inputs: inputs, outputs: outputs, elementSize: size)
-    case (.pair(let pair), .kernel):
-      return PairPlan.named(pair.shape)?.seconds(rows: rows, gpu: model.gpu) ?? .infinity
+    case (.pair(let pair), .kernel), (.pair(let pair), .warpgroups):
+      return PairKernels.seconds(
+        pair.shape, byWarpgroups: method == .warpgroups, rows: rows, gpu: model.gpu
+      )?.product ?? .infinity
     case (.pair(let pair), .strided):
       return model.strided(pair.shape, rows: rows, elementSize: size)
     case (.pair(let pair), .composed):
       return model.composed(pair.shape, rows: rows, elementSize: size)
-    case (.pair(let pair), .warpgroups):
-      return PairGroupsPlan.named(pair.shape)?.seconds(rows: rows, gpu: model.gpu) ?? .infinity
     case (.pair, .turned):
       return .infinity
     case (.factor(let pattern), .kernel):
@@ -168,18 +167,9 @@ enum FactorStep: Hashable, Sendable {
         + model.forming(inputs * outputs, elementSize: size)
     case (_, .composed):
       return 2.5 * seconds(.composed, rows: rows, dtype: dtype, model: model)
-    case (.pair(let pair), .kernel):
-      guard let plan = PairPlan.named(pair.shape),
-        let back = PairPlan.named(pair.shape.transposed)
-      else { return .infinity }
+    case (.pair(let pair), .kernel), (.pair(let pair), .warpgroups):
       return model.kernelGradients(
-        pair.shape, passes: [plan, back].map { $0.seconds(rows: rows, gpu: model.gpu) }, rows: rows)
-    case (.pair(let pair), .warpgroups):
-      guard let plan = PairGroupsPlan.named(pair.shape),
-        let back = PairGroupsPlan.named(pair.shape.transposed)
-      else { return .infinity }
-      return model.kernelGradients(
-        pair.shape, passes: [plan, back].map { $0.seconds(rows: rows, gpu: model.gpu) }, rows: rows)
+        pair.shape, byWarpgroups: method == .warpgroups, rows: rows) ?? .infinity
     case (.pair(let pair), .strided):
       return model.stridedGradients(pair.shape, rows: rows, elementSize: size)
     case (.pair, .turned):

@@ -29,6 +29,12 @@ public struct KernelCheck: Codable, Sendable {
       self.isPassed = isPassed
     }
 
+    /// What is always allowed of products by factors, as a share of the largest magnitude: the composed product may have
+    /// taken exact float32 where ours takes TF32.
+    static func floor(of dtype: DType) -> Double {
+      dtype == .float32 ? (allowsTF32 ? 2e-3 : 4e-6) : dtype.unitRoundoff
+    }
+
     /// Compares a result with the exact one, float64 on the CPU, by the rule of ``KernelCheck``: `plain` is the same
     /// composed in the same type, `others` are to have the same bits, and `floor` of the largest magnitude is
     /// always allowed.
