@@ -7,7 +7,7 @@ import MLX
 
 /// OpenBLAS on processors that are younger than it.
 ///
-/// A processor that OpenBLAS does not know gets the kernels of a Prescott of 2004: 40 GFLOP/s instead of 290 on two
+/// A processor that OpenBLAS does not know gets the kernels of a Prescott of 2004: 40 GFLOP/s instead of 225 on two
 /// cores of a Xeon with AVX-512, by Debian's 0.3.21 (docs/log.md). Its variable `OPENBLAS_CORETYPE` names another
 /// processor, and is read when the library is loaded, before `main`.
 extension CPU {
