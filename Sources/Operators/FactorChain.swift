@@ -70,17 +70,21 @@ extension KroneckerPattern {
   }
 }
 
+/// An operator that is a chain of pairs and factors for a GPU.
+protocol FactorOperator: LinearOperator {
+  /// The pairs and factors, the first one applied first.
+  var steps: [FactorStep] { get }
+  /// Their arrays.
+  func chainWeights(_ parameters: Parameters) -> [MLXArray]
+}
+
 /// An operator that is a chain of block factors.
 ///
 /// Low rank is one too, but its two products run as fast on OpenBLAS (384 and 2048 wide: by 5 to 15 %
-/// faster), so it stays composed.
-protocol ChainOperator: LinearOperator {
+/// faster), so on a CPU it stays composed.
+protocol ChainOperator: FactorOperator {
   /// The chain.
   var chain: FactorChain { get }
-  /// The same as pairs and factors, for a GPU.
-  var steps: [FactorStep] { get }
-  /// The arrays of the chain's factors.
-  func chainWeights(_ parameters: Parameters) -> [MLXArray]
 }
 
 extension ChainOperator {
@@ -113,17 +117,14 @@ extension ChainOperator {
   public func kernelProduct(
     _ x: MLXArray, _ parameters: Parameters, bias: MLXArray?, activation: KernelActivation
   ) -> MLXArray {
+    if let y = kernelProductOnGPU(x, parameters, bias: bias, activation: activation) { return y }
     let weights = chainWeights(parameters)
-    // What has the wrong shape gets its error from the definition.
-    guard x.dim(-1) == inputs, x.size > 0, weights.allSatisfy({ $0.failure == nil }),
-      bias == nil || bias?.shape == [outputs]
-    else { return referenceProduct(x, parameters, bias: bias, activation: activation) }
     let rows = x.reshaped(-1, inputs)
     let shape = Array(x.shape.dropLast()) + [outputs]
-    if let y = productOnGPU(rows, weights, bias: bias, activation: activation) {
-      return y.reshaped(shape)
-    }
-    guard Device.default == .cpu, CPUModel.types.contains(x.dtype),
+    // What has the wrong shape gets its error from the definition.
+    guard x.dim(-1) == inputs, x.size > 0, weights.allSatisfy({ $0.failure == nil }),
+      bias == nil || bias?.shape == [outputs], Device.default == .cpu,
+      CPUModel.types.contains(x.dtype),
       let y = chain.product(
         rows.asType(.float32), weights.map { $0.asType(.float32) }, outputs: outputs,
         bias: bias?.asType(.float32), activation: activation)

@@ -36,11 +36,12 @@ import Testing
 
   @Test func warpgroupsDividePairsAsInThePythonLauncher() {
     let expected: [(PairShape, String, [Int])] = [
-      (pair(32, 32, 32, 32, 1), "g c2 x12 z1", [229_744, 32768]),
-      (pair(64, 64, 64, 64, 1), "g c8 x4 z1", [229_616, 262_144]),
-      (pair(32, 64, 32, 64, 1), "g c4 x8 z1", [229_680, 98304]),
-      (pair(96, 16, 16, 96, 6), "g c8 x6 z2", [201_008, 172_032]),
-      (pair(7, 5, 6, 9, 3), "g c1 x4 z2", [76560, 2688]),
+      (pair(32, 32, 32, 32, 1), "g c2 x12 z1 f1", [229_744, 32768]),
+      (pair(64, 64, 64, 64, 1), "g c8 x4 z1 f2", [229_616, 262_144]),
+      (pair(32, 64, 32, 64, 1), "g c4 x8 z1 f1", [229_680, 98304]),
+      (pair(96, 16, 16, 96, 6), "g c4 x4 z1 f1", [229_616, 147_456]),
+      (pair(7, 5, 6, 9, 3), "g c1 x4 z2 f1", [76560, 2688]),
+      (pair(768, 1, 1, 768, 24), "g c1 x14 z2 f1", [229_808, 24576]),
     ]
     for (shape, text, numbers) in expected {
       let plan = PairGroupsPlan.named(shape)
@@ -51,6 +52,7 @@ import Testing
       PairGroupsPlan.named(pair(64, 64, 64, 64, 2)) == nil, "too many numbers for shared memory")
     #expect(PairGroupsPlan.named(pair(16, 16, 128, 16, 1)) == nil, "sums of 16 tiles of outputs")
     #expect(PairGroupsPlan.named(pair(64, 64, 64, 0, 2)) == nil)
+    #expect(PairGroupsPlan.named(pair(2048, 1, 1, 2048, 48)) == nil, "low rank is not divided")
   }
 
   @Test func theTransposeOfATransposeIsThePair() {
@@ -105,13 +107,14 @@ import Testing
     }
   }
 
-  /// docs/log-gpu-factors.md, 2026-11-30: 25088 rows, bf16, milliseconds of both kernels.
+  /// benchmarks/pair-plans-h200.json: 25088 rows, bf16, milliseconds of both kernels.
   @Test func warpgroupsAreExpectedWhereTheyWon() {
     let measured: [(PairShape, Double, Double?)] = [
-      (pair(64, 64, 64, 64, 1), 0.158, 0.196), (pair(48, 64, 48, 64, 1), 0.117, 0.143),
-      (pair(32, 64, 32, 64, 1), 0.076, 0.087), (pair(32, 48, 32, 48, 1), 0.084, 0.081),
-      (pair(32, 32, 32, 32, 1), 0.039, 0.037), (pair(24, 32, 24, 32, 1), 0.032, 0.030),
-      (pair(64, 16, 16, 64, 4), 0.054, 0.043), (pair(128, 16, 16, 128, 8), 0.105, nil),
+      (pair(64, 64, 64, 64, 1), 0.155, 0.205), (pair(48, 64, 48, 64, 1), 0.112, 0.149),
+      (pair(32, 64, 32, 64, 1), 0.070, 0.081), (pair(32, 48, 32, 48, 1), 0.070, 0.076),
+      (pair(32, 32, 32, 32, 1), 0.034, 0.0375), (pair(24, 32, 24, 32, 1), 0.027, 0.030),
+      (pair(64, 16, 16, 64, 4), 0.037, 0.0435), (pair(128, 16, 16, 128, 8), 0.0885, nil),
+      (pair(1024, 1, 1, 1024, 32), 0.031, nil), (pair(768, 1, 1, 768, 24), 0.0242, nil),
     ]
     for (shape, groups, warps) in measured {
       let expected = PairGroupsPlan.named(shape)?.seconds(rows: 25088, gpu: h200) ?? 0

@@ -67,7 +67,9 @@ def pair_case(shape, rows, element="bfloat16", activation="none", extras=False, 
     bulk_back = shape.n1 % 8 == 0 and offset % 8 == 0 and (shape.outputs + extra_pitch) % 8 == 0
     plan, back = pair_plan(shape, bulk, cluster), pair_plan(shape.transposed, bulk_back, cluster)
     if buffers:
-        plan, back = (min(pair_groups_candidates(s), key=lambda p: (cluster not in (None, p.cluster), p.buffers != buffers))
+        # Two warpgroups for the first product, or one, in turn.
+        first = len(cases) % 2 + 1
+        plan, back = (min(pair_groups_candidates(s), key=lambda p: (cluster not in (None, p.cluster), p.buffers != buffers, p.first_groups != first))
                       for s in (shape, shape.transposed))
     whole = offset % 8 == 0 and extra_pitch % 8 == 0
     job = pool.submit(pair_kernels, plan, element, activation, 7 if extras else 0, whole)
@@ -398,6 +400,8 @@ def pair_groups():
         pair_case(PairShape(16, 24, 17, 19, 1), 200, "float16", "gelu", extras=True, backward=True, cluster=1, buffers=1)
         pair_case(PairShape(24, 16, 16, 32, 1), 300, extras=True, backward=True, cluster=2, buffers=2)
         pair_case(PairShape(7, 5, 6, 9, 3), 141, activation="silu", extras=True, backward=True, cluster=2, buffers=1)
+        pair_case(PairShape(24, 32, 24, 32, 1), 200, backward=True, cluster=2, buffers=2)
+        pair_case(PairShape(200, 1, 1, 120, 24), 200, activation="gelu", extras=True, backward=True, buffers=2)
         return
     for rows in (1, 63, 64, 65, 1000):
         pair_case(square, rows, "float16" if rows % 2 else "bfloat16", backward=rows > 4, cluster=2, buffers=1)
@@ -425,6 +429,17 @@ def pair_groups():
     pair_case(PairShape(7, 5, 6, 9, 3), 333, backward=True, cluster=2, buffers=1)
     pair_case(PairShape(29, 13, 11, 31, 1), 333, backward=True, cluster=4, buffers=1)
     pair_case(PairShape(12, 4, 4, 50, 5), 257, backward=True, cluster=1, buffers=1)
+    pair_case(PairShape(32, 48, 32, 48, 1), 9049, backward=True, cluster=4, buffers=1)
+    pair_case(PairShape(32, 64, 32, 64, 1), 9049, "float16", backward=True, cluster=4, buffers=1)
+    pair_case(PairShape(128, 16, 16, 128, 8), 3001, backward=True, cluster=8, buffers=2)
+    for rank, buffers in ((24, 1), (32, 2), (40, 2), (7, 1)):
+        pair_case(PairShape(768, 1, 1, 768, rank), 9049, backward=True, buffers=buffers)
+    for rows in (1, 63, 65):
+        pair_case(PairShape(1024, 1, 1, 1024, 32), rows, "float16", "silu", extras=True, buffers=2)
+    pair_case(PairShape(1000, 1, 1, 500, 17), 4000, activation="gelu", extras=True, backward=True, buffers=1)
+    pair_case(PairShape(33, 1, 1, 29, 5), 333, backward=True, buffers=2)
+    pair_case(PairShape(64, 1, 1, 96, 128), 777, "float16", backward=True, buffers=2)
+    pair_case(PairShape(256, 1, 1, 384, 64), 600, backward=True, offset=3, extras=True, buffers=1)
     pair_case(square, 600, backward=True, offset=3, extras=True, cluster=2, buffers=1)
     pair_case(square, 600, backward=True, extra_pitch=8, extras=True, cluster=4, buffers=1)
     pair_case(square, 600, backward=True, extra_pitch=5, cluster=2, buffers=2)

@@ -171,6 +171,11 @@ class PairGroupsPlan:
     cluster: int
     stages: int
     buffers: int
+    first_groups: int
+
+    @property
+    def low_rank(self):
+        return self.shape.m1 == 1 and self.shape.n0 == 1
 
     @property
     def pieces(self):
@@ -199,8 +204,9 @@ class PairGroupsPlan:
 
     @property
     def j_groups(self):
-        """The two warpgroups of the first product divide chunks, or tiles of eight j."""
-        return 1 if ceil_div(self.inner, 8) % 2 == 0 and ceil_div(self.shape.n0, 8) <= 4 else 2
+        """Two warpgroups of the first product divide chunks, or tiles of eight j."""
+        splits = ceil_div(self.inner, 8) % 2 == 0 and ceil_div(self.shape.n0, 8) <= 4
+        return 1 if splits else self.first_groups
 
     @property
     def group_tiles(self):
@@ -208,7 +214,9 @@ class PairGroupsPlan:
 
     @property
     def core_bytes(self):
-        return (self.pieces * self.window_steps * self.j_groups * self.shape.rank * self.group_tiles * 256,
+        first = self.window_steps * self.chunks if self.low_rank else (
+            self.pieces * self.window_steps * self.j_groups * self.shape.rank * self.group_tiles)
+        return (first * 256,
                 self.output_pieces * self.chunks // 2 * self.shape.column_tiles * 256)
 
     @property
@@ -231,32 +239,47 @@ class PairGroupsPlan:
         idle = any((self.cluster - 1) * ceil_div(pieces, self.cluster) >= pieces for pieces in (s.m1, s.n0))
         # The boxes of a chunk's longest instruction must be there together.
         window = ceil_div(self.window_steps + 3, 4) if s.m0 % 64 else s.m0 // 64
+        if self.low_rank:
+            return self.cluster == self.first_groups == 1 and self.chunks <= 16 and self.shared <= SHARED_LIMIT
         return not idle and self.group_tiles <= 4 and self.stages > window and self.shared <= SHARED_LIMIT
 
     def defines(self, **more):
         s = self.shape
-        return dict(M0=s.m0, M1=s.m1, N0=s.n0, N1=s.n1, RANK=s.rank, CLUSTER=self.cluster, **more)
+        return dict(M0=s.m0, M1=s.m1, N0=s.n0, N1=s.n1, RANK=s.rank, CLUSTER=self.cluster, FIRST_GROUPS=self.first_groups, **more)
+
+    def cost(self, rows):
+        """Seconds expected: PairGroupsPlan.seconds of the library, for 132 multiprocessors."""
+        s, clusters = self.shape, SMS // self.cluster if self.cluster <= 2 else SMS * 11 // 12 // self.cluster
+        span = next(n for n in (8, 4, 2, 1) if s.rank % n == 0)
+        first = (self.window_steps * (16 + 2 * self.chunks) if self.low_rank else
+                 ceil_div(self.inner, span) * ceil_div(s.m0, 16) * self.j_groups * (16 + 2 * span * self.group_tiles))
+        second = self.output_pieces * self.chunks // 2 * (16 + 2 * s.column_tiles)
+        sent = self.output_pieces * ceil_div(self.inner, 8) * (self.cluster - 1)
+        parts = (first * 0.66e-9 / self.first_groups + sent * 65e-9,
+                 (second * 3.1e-9 + self.output_pieces * s.n1 / 8 * 22e-9) / (3 - self.first_groups),
+                 128 * (s.inputs + s.outputs) * clusters / 4.23e12)
+        missing = 1 - min(1, self.stages / self.boxes)
+        step = 0.91 * max(parts) + 0.09 * sum(parts) + 0.4e-6
+        return 5.5e-6 + ceil_div(ceil_div(rows, 64), clusters) * step * (1 + 0.4 * missing * missing)
 
     def __str__(self):
-        return f"g c{self.cluster} x{self.stages} z{self.buffers}"
+        return f"g c{self.cluster} x{self.stages} z{self.buffers} f{self.first_groups}"
 
 
 def pair_groups_candidates(shape):
     """For each size of a cluster and number of buffers as many stages as there is room for, at most two steps of them."""
     result = []
     for cluster in (1, 2, 4, 8):
-        for buffers in (1, 2):
-            plans = (PairGroupsPlan(shape, cluster, stages, buffers) for stages in range(16, 1, -1))
+        for buffers, first in product((1, 2), (1, 2)):
+            plans = (PairGroupsPlan(shape, cluster, stages, buffers, first) for stages in range(16, 1, -1))
             plans = [p for p in plans if p.fits and p.stages <= max(2 * p.boxes, 4)]
             result += plans[:1]
     return result
 
 
 def pair_groups_plan(shape):
-    """The plan by rule: the smallest cluster that has room for a whole step of x, with two buffers where they fit beside it; else
-    the largest cluster."""
-    plans = sorted(pair_groups_candidates(shape), key=lambda p: (p.cluster, -p.buffers))
-    return next((p for p in plans if p.stages >= p.boxes), plans[-1] if plans else None)
+    """The plan that is expected to be fastest."""
+    return min(pair_groups_candidates(shape), key=lambda p: (p.cost(25088), p.cluster, -p.buffers, p.first_groups), default=None)
 
 
 class Pair:

@@ -97,6 +97,16 @@ __device__ __forceinline__ void loadWords(u32 (&v)[count], u32 address) {
     for (int i = 0; i < count; ++i) asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v[i]) : "r"(address + 4 * i) : "memory");
 }
 
+/// Writes `count` words to shared memory, in one access where there is one for so many.
+template <int count>
+__device__ __forceinline__ void storeWords(u32 address, const u32 (&v)[count]) {
+  static_assert(count == 4 || count == 2, "8 or 16 bytes");
+  if constexpr (count == 4)
+    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3]) : "memory");
+  else
+    asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(address), "r"(v[0]), "r"(v[1]) : "memory");
+}
+
 /// Reads 16 bytes that nobody writes.
 __device__ __forceinline__ uint4 loadConstant(const void* address) {
   uint4 v;

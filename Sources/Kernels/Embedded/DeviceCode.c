@@ -65,6 +65,9 @@ static const char text_Factors_PairGroupsFirst_cuh[] = {
 static const char text_Factors_PairGroupsPack_cu[] = {
 #embed "../DeviceCode/Factors/PairGroupsPack.cu"
 , 0};
+static const char text_Factors_PairGroupsLowRank_cuh[] = {
+#embed "../DeviceCode/Factors/PairGroupsLowRank.cuh"
+    , 0};
 static const char text_Factors_PairGroupsSecond_cuh[] = {
 #embed "../DeviceCode/Factors/PairGroupsSecond.cuh"
 , 0};
@@ -159,6 +162,7 @@ static const struct {
   {"Factors/PairGroupsBlock.cuh", text_Factors_PairGroupsBlock_cuh},
   {"Factors/PairGroupsFirst.cuh", text_Factors_PairGroupsFirst_cuh},
   {"Factors/PairGroupsPack.cu", text_Factors_PairGroupsPack_cu},
+  {"Factors/PairGroupsLowRank.cuh", text_Factors_PairGroupsLowRank_cuh},
   {"Factors/PairGroupsSecond.cuh", text_Factors_PairGroupsSecond_cuh},
   {"Factors/PairGroupsShape.cuh", text_Factors_PairGroupsShape_cuh},
   {"Factors/PairPack.cu", text_Factors_PairPack_cu},

@@ -27,6 +27,8 @@ public struct FactorModel: Sendable {
   static let nextProduct = 4e-6
   /// Seconds to begin a dense product.
   static let denseLaunch = 13e-6
+  /// Seconds to begin one of the two products of low rank.
+  static let lowRankLaunch = 5e-6
   /// Seconds to begin the kernel of warp-wide instructions.
   static let kernelLaunch = 8e-6
   /// What a dense product takes of the time that the sustained rate of matrix instructions gives.
@@ -59,8 +61,11 @@ public struct FactorModel: Sendable {
   }
 
   /// Seconds of one batch of products.
-  private func product(_ numbers: Double, _ multiplyAdds: Double, _ elementSize: Int) -> Double {
-    FactorModel.stridedLaunch
+  private func product(
+    _ numbers: Double, _ multiplyAdds: Double, _ elementSize: Int,
+    launch: Double = FactorModel.stridedLaunch
+  ) -> Double {
+    launch
       + max(
         FactorModel.productBytes * numbers * Double(elementSize) / gpu.copyRate,
         arithmetic(multiplyAdds, elementSize))
@@ -92,8 +97,15 @@ public struct FactorModel: Sendable {
   }
 
   /// Seconds of a pair composed of MLX operations: both products, and the copies around them.
+  ///
+  /// For low rank two plain products, between which nothing is copied.
   public func composed(_ s: PairShape, rows: Int, elementSize: Int) -> Double {
     let (x, z, y, _) = numbers(s, rows: rows)
+    if s.isLowRank {
+      return product(
+        x + z, z * Double(s.m0), elementSize, launch: FactorModel.lowRankLaunch)
+        + product(z + y, z * Double(s.n1), elementSize, launch: FactorModel.lowRankLaunch)
+    }
     return strided(s, rows: rows, elementSize: elementSize)
       + permutation(x, run: s.m0, elementSize) + permutation(z, run: s.rank, elementSize)
       + permutation(y, run: s.n1, elementSize)

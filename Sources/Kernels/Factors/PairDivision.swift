@@ -20,11 +20,15 @@ protocol PairDivision: Sendable {
   /// The kernel's file and role, and those of the one that packs the cores.
   static var product: (file: String, role: String) { get }
   static var packing: (file: String, role: String) { get }
+  /// Constants of the packing beside the sizes.
+  var packingOptions: [String: Int] { get }
   /// The constants of the product beside those of the packing.
   func productOptions(_ epilogue: FactorEpilogue) -> [String: Int]
 }
 
 extension PairDivision {
+  var packingOptions: [String: Int] { [:] }
+
   /// The numbers between the cores in a row of one output piece, padding included.
   var paddedInner: Int { 8 * chunks }
 
@@ -46,7 +50,7 @@ extension PairDivision {
     [
       "M0": shape.m0, "M1": shape.m1, "N0": shape.n0, "N1": shape.n1, "RANK": shape.rank,
       "CLUSTER": cluster,
-    ]
+    ].merging(packingOptions) { $1 }
   }
 
   /// The kernel that packs the cores.

@@ -8,6 +8,8 @@ public struct PairGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   public let cluster: Int
   /// Boxes of x (64 rows by 64 columns) and steps of the intermediate that there is room for.
   public let stages: Int, buffers: Int
+  /// How many of three warpgroups do the first product, 1 or 2.
+  public let firstGroups: Int
 
   static let boxBytes = 8192
 
@@ -23,17 +25,17 @@ public struct PairGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   private var windowSteps: Int {
     ceilDivide(16 - min(16, shape.m0 & -shape.m0) + shape.m0, 16)
   }
-  /// The two warpgroups of the first product divide chunks, or tiles of eight j.
+  /// Two warpgroups of the first product divide chunks, or tiles of eight j.
   private var jGroups: Int {
-    ceilDivide(inner, 8) % 2 == 0 && ceilDivide(shape.n0, 8) <= 4 ? 1 : 2
+    ceilDivide(inner, 8) % 2 == 0 && ceilDivide(shape.n0, 8) <= 4 ? 1 : firstGroups
   }
   private var groupTiles: Int { ceilDivide(ceilDivide(shape.n0, 8), jGroups) }
   /// Bytes of a block's cores.
   private var coreBytes: (first: Int, second: Int) {
-    (
-      pieces * windowSteps * jGroups * shape.rank * groupTiles * 256,
-      outputPieces * chunks / 2 * columnTiles * 256
-    )
+    let first =
+      shape.isLowRank
+      ? windowSteps * chunks : pieces * windowSteps * jGroups * shape.rank * groupTiles
+    return (first * 256, outputPieces * chunks / 2 * columnTiles * 256)
   }
 
   /// Bytes of shared memory of a block.
@@ -47,13 +49,14 @@ public struct PairGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   /// Whether the sums fit the registers, cores and buffers the shared memory, with the boxes of an
   /// instruction, and every block has pieces.
   var fits: Bool {
+    guard sharedBytes <= PairPlan.sharedLimit else { return false }
+    if shape.isLowRank { return cluster == 1 && firstGroups == 1 && chunks <= 16 }
     let window = shape.m0 % 64 == 0 ? shape.m0 / 64 : ceilDivide(windowSteps + 3, 4)
     return !hasIdleBlocks && groupTiles <= 4 && stages > window
-      && sharedBytes <= PairPlan.sharedLimit
   }
 
-  /// `g c8 x4 z1`: cluster, stages and buffers.
-  public var description: String { "g c\(cluster) x\(stages) z\(buffers)" }
+  /// `g c8 x4 z1 f2`: cluster, stages, buffers and warpgroups of the first product.
+  public var description: String { "g c\(cluster) x\(stages) z\(buffers) f\(firstGroups)" }
 }
 
 extension PairGroupsPlan: PairDivision {
@@ -63,6 +66,7 @@ extension PairGroupsPlan: PairDivision {
   var stepRows: Int { 64 }
   var words: Int { cluster * (coreBytes.first + coreBytes.second) / 4 }
   var takesMaps: Bool { true }
+  var packingOptions: [String: Int] { ["FIRST_GROUPS": firstGroups] }
 
   func productOptions(_ epilogue: FactorEpilogue) -> [String: Int] {
     [
@@ -73,38 +77,68 @@ extension PairGroupsPlan: PairDivision {
 }
 
 extension PairGroupsPlan {
-  /// The plan for a pair, `nil` where the cores do not fit the shared memory of a cluster of eight.
-  ///
-  /// The smallest cluster that has room for a whole step of x, with two buffers where they fit beside it; else
-  /// the largest cluster.
+  /// The plan for a pair, `nil` where the cores do not fit the shared memory of a cluster of eight: the one
+  /// that is expected to be fastest for many rows on a GPU of 132 multiprocessors.
   public static func named(_ shape: PairShape) -> PairGroupsPlan? {
     guard [shape.m0, shape.m1, shape.n0, shape.n1, shape.rank].allSatisfy({ $0 > 0 }),
       shape.intermediates <= 1 << 16
     else { return nil }
-    let plans = [1, 2, 4, 8].flatMap { cluster in
-      [2, 1].compactMap { deepest(shape, cluster: cluster, buffers: $0) }
+    let h200 = GPU(
+      major: 9, minor: 0, multiprocessors: 132, clock: 1.98e9, busBandwidth: 4.92e12,
+      cache: 50 << 20)
+    var best: (plan: PairGroupsPlan, seconds: Double)?
+    for cluster in [1, 2, 4, 8] {
+      for buffers in [2, 1] {
+        for firstGroups in [1, 2] {
+          let plan = deepest(
+            shape, cluster: cluster, buffers: buffers, firstGroups: firstGroups)
+          guard let plan else { continue }
+          let seconds = plan.seconds(rows: 25088, gpu: h200)
+          if seconds < best?.seconds ?? .infinity { best = (plan, seconds) }
+        }
+      }
     }
-    return plans.first { $0.stages >= $0.boxes } ?? plans.last
+    return best?.plan
   }
 
   /// The plan with as many stages as there is room for, at most two steps of them.
-  private static func deepest(_ shape: PairShape, cluster: Int, buffers: Int) -> PairGroupsPlan? {
+  private static func deepest(
+    _ shape: PairShape, cluster: Int, buffers: Int, firstGroups: Int
+  ) -> PairGroupsPlan? {
     (2...16).reversed().lazy.map {
-      PairGroupsPlan(shape: shape, cluster: cluster, stages: $0, buffers: buffers)
+      PairGroupsPlan(
+        shape: shape, cluster: cluster, stages: $0, buffers: buffers, firstGroups: firstGroups)
     }.first { $0.fits && $0.stages <= max(4, 2 * $0.boxes) }
   }
 
   /// Seconds expected for so many rows.
   ///
-  /// A cluster takes step after step; a step costs what its blocks hand each other and themselves, and the matrix
-  /// instructions of the second product. The three rates are fitted to the pairs of docs/log-gpu-factors.md at
-  /// 25088 rows, those of rank 1 within 13 %.
+  /// A cluster takes step after step, each as long as the slowest of three that go on side by side, with a
+  /// little of the others: the first product with what it sends, the second with what it writes, device memory;
+  /// and longer where x comes in less than a step ahead. Fitted to 16 pairs at 25088 rows
+  /// (benchmarks/pair-plans-h200.json): 7 % off on average.
   public func seconds(rows: Int, gpu: GPU) -> Double {
     let clusters = max(1, gpu.residentClusters(of: cluster))
     let turns = Double(ceilDivide(ceilDivide(rows, stepRows), clusters))
-    let own = Double(outputPieces * ceilDivide(inner, 8) * stepRows * 16)
-    let clocks = Double(outputPieces * columnTiles * chunks * 2)
-    let step = own * Double(cluster - 1) * 38e-12 + own * 83e-12 + clocks * 2.02e-9
-    return 9e-6 + (shape.rank == 1 ? 1 : 1.15) * turns * step
+    let innerChunks = ceilDivide(inner, 8)
+    // Clocks that the matrix instructions read shared memory, A in 16 and a tile of B in 2.
+    let span = [8, 4, 2, 1].first { shape.rank % $0 == 0 } ?? 1
+    let instructions = ceilDivide(inner, span) * ceilDivide(shape.m0, 16) * jGroups
+    let firstClocks =
+      shape.isLowRank
+      ? windowSteps * (16 + 2 * chunks) : instructions * (16 + 2 * span * groupTiles)
+    let secondClocks = outputPieces * chunks / 2 * (16 + 2 * columnTiles)
+    // In units of 1024 bytes.
+    let sent = outputPieces * innerChunks * (cluster - 1)
+    let written = Double(outputPieces * shape.n1) / 8
+    let parts = [
+      Double(firstClocks) * 0.66e-9 / Double(firstGroups) + Double(sent) * 65e-9,
+      (Double(secondClocks) * 3.1e-9 + written * 22e-9) / Double(3 - firstGroups),
+      Double(stepRows * 2 * (shape.inputs + shape.outputs) * clusters) / gpu.copyRate,
+    ]
+    let slowest = parts.max() ?? 0
+    let missing = 1 - min(1, Double(stages) / Double(boxes))
+    let step = 0.91 * slowest + 0.09 * parts.reduce(0, +) + 0.4e-6
+    return 5.5e-6 + turns * step * (1 + 0.4 * missing * missing)
   }
 }

@@ -111,12 +111,13 @@ public struct PairKernels: Sendable {
     let blocks = clusters * plan.cluster
     let maps = plan.takesMaps ? [CUDAKernel.Output([blocks, 32], .int32)] : []
     let variant = plan.product(element: kernels.element, epilogue, keeps: keeps, writes: writes)
-    return try kernels.library.kernel(variant)(
+    let results = try kernels.library.kernel(variant)(
       [x, packed] + epilogue.inputs(instead: x), outputs: outputs + maps,
       scalars: [
         .int(shape.outputs), .bool(plan.isOutputAligned), .int(epilogue.parts), .int(rows),
         .int(x.dim(1)),
       ], grid: .init(blocks), block: .init(512))
+    return Array(results.prefix(outputs.count))
   }
 
   /// Both cores as the product reads them.

@@ -102,13 +102,13 @@ public struct PairPlan: Hashable, Sendable, CustomStringConvertible {
   /// Seconds expected for so many rows.
   ///
   /// A cluster takes step after step; a step costs its matrix instructions, what its blocks hand each
-  /// other, what they load and store, and a fixed time. The four rates are fitted to the 28 pairs of
+  /// other and themselves, what they load and store, and a fixed time. The four rates are fitted to the 28 pairs of
   /// benchmarks/factors-h200.json from 2048 rows on: a tenth off on average.
   public func seconds(rows: Int, gpu: GPU) -> Double {
     let clusters = max(1, gpu.residentClusters(of: cluster))
     let turns = Double(ceilDivide(ceilDivide(rows, 16 * rowBlocks), clusters) * rowBlocks)
     let (first, second) = instructions
-    let exchanged = cluster > 1 ? outputPieces * chunks * 256 : 0
+    let exchanged = outputPieces * chunks * 256
     let moved = 32 * (outputPieces * shape.n1 + ceilDivide(shape.m1, cluster) * shape.m0)
     let step =
       Double(first + second) * 8.3e-9 + Double(exchanged) * 16e-12 + Double(moved) * 24e-12

@@ -28,6 +28,9 @@ public struct PairShape: Hashable, Sendable, Codable {
   /// Multiply-adds a row.
   public var multiplyAdds: Int { intermediates * (m0 + n1) }
 
+  /// Whether both sides are one piece: two plain products.
+  public var isLowRank: Bool { m1 == 1 && n0 == 1 }
+
   /// The pair of the transposed matrix: for the gradient of the input.
   public var transposed: PairShape {
     PairShape(m0: n1, m1: n0, n0: m1, n1: m0, rank: rank)

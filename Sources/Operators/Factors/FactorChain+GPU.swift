@@ -2,7 +2,7 @@ import Foundation
 import Kernels
 import MLX
 
-extension ChainOperator {
+extension FactorOperator {
   /// The kernels and strided products on an NVIDIA GPU, by ``/Kernels/FactorModel``; the composed
   /// operations where these are expected to be as fast.
   func choiceOnGPU(shape: [Int], dtype: DType, keepsDense: Bool) -> ProductChoice {
@@ -55,9 +55,23 @@ extension ChainOperator {
         : [.reference: reference, .dense: dense])
   }
 
+  /// X [..., K] → activation(Y + bias) [..., N] on a GPU; `nil` where there is none, and for what has the wrong
+  /// shape: it gets its error from the definition.
+  func kernelProductOnGPU(
+    _ x: MLXArray, _ parameters: Parameters, bias: MLXArray?, activation: KernelActivation
+  ) -> MLXArray? {
+    let weights = chainWeights(parameters)
+    guard x.dim(-1) == inputs, x.size > 0, weights.allSatisfy({ $0.failure == nil }),
+      bias == nil || bias?.shape == [outputs],
+      let y = productOnGPU(
+        x.reshaped(-1, inputs), weights, bias: bias, activation: activation)
+    else { return nil }
+    return y.reshaped(Array(x.shape.dropLast()) + [outputs])
+  }
+
   /// Rows [M, K] → activation(Y + bias) [M, N] on a GPU, each step by the method expected to be
   /// fastest; `nil` where there is no GPU or the type is none of theirs.
-  func productOnGPU(
+  private func productOnGPU(
     _ rows: MLXArray, _ weights: [MLXArray], bias: MLXArray?, activation: KernelActivation
   ) -> MLXArray? {
     guard Device.default == .gpu, rows.dtype.kernelElement != nil,
@@ -132,24 +146,34 @@ extension FactorStep {
   }
 }
 
-extension LowRank {
-  /// The composed operations: two plain products, between which nothing is permuted, so that there is
-  /// nothing for a kernel to save.
+extension LowRank: FactorOperator {
+  var steps: [FactorStep] {
+    [
+      .pair(
+        BlockPair(
+          inputs: inputs, outputs: outputs, m0: inputs, m1: 1, n0: 1, n1: outputs, rank: rank))
+    ]
+  }
+
+  func chainWeights(_ parameters: Parameters) -> [MLXArray] {
+    ["v", "u"].map { parameter($0, of: parameters).transposed().expandedDimensions(axis: 0) }
+  }
+
+  /// One kernel on a GPU whose multiprocessors hold both factors, where it is expected to be faster; else the
+  /// composed operations, two plain products.
   public func choice(shape: [Int], dtype: DType, keepsDense: Bool) -> ProductChoice {
-    let reason = "two plain matrix products, which the engine's own multiplication does in place"
-    guard Device.default == .gpu, dtype.kernelElement != nil, let gpu = try? GPU.current.get()
-    else { return ProductChoice(.reference, because: reason) }
-    let rows = shape.dropLast().reduce(1, *)
-    let model = FactorModel(gpu, allowsTF32: allowsTF32)
-    let reference = model.strided(
-      PairShape(m0: inputs, m1: 1, n0: 1, n1: outputs, rank: rank), rows: rows,
-      elementSize: dtype.size)
-    let dense = model.dense(
-      rows: rows, inputs: inputs, outputs: outputs, elementSize: dtype.size)
-    return ProductChoice(
-      keepsDense && dense < reference ? .dense : .reference,
-      because: reason
-        + String(format: ": expected %.4f ms, dense %.4f ms", reference * 1e3, dense * 1e3),
-      predictions: [.reference: reference, .dense: dense])
+    Device.default == .gpu && dtype.kernelElement != nil
+      ? choiceOnGPU(shape: shape, dtype: dtype, keepsDense: keepsDense)
+      : ProductChoice(
+        .reference,
+        because: "two plain matrix products, which the engine's own multiplication does in place")
+  }
+
+  /// The product by one kernel on a GPU, else the composed operations.
+  public func kernelProduct(
+    _ x: MLXArray, _ parameters: Parameters, bias: MLXArray?, activation: KernelActivation
+  ) -> MLXArray {
+    kernelProductOnGPU(x, parameters, bias: bias, activation: activation)
+      ?? referenceProduct(x, parameters, bias: bias, activation: activation)
   }
 }

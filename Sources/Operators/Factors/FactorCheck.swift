@@ -52,6 +52,7 @@ struct FactorCheck: Sendable, CustomStringConvertible {
         if [.warpgroups, .turned].contains(method), step.isBlockDiagonal { continue }
         if case .pair(let pair) = step {
           if method == .turned || method == .warpgroups && dtype == .float32 { continue }
+          if pair.shape.isLowRank, method != .warpgroups { continue }
           if method == .kernel, PairPlan.named(pair.shape) == nil { continue }
           if method == .warpgroups, PairGroupsPlan.named(pair.shape) == nil { continue }
         }
@@ -74,6 +75,10 @@ struct FactorCheck: Sendable, CustomStringConvertible {
     add(pair(32, 32, 32, 32, 1), 129, offset: 3)
     add(pair(20, 12, 8, 33, 2), 301, .float32, .gelu)
     add(pair(64, 64, 64, 64, 2), 257, .bfloat16)
+    // Low rank.
+    add(pair(768, 1, 1, 768, 24), 1030, .bfloat16, .gelu, extras: true)
+    add(pair(96, 1, 1, 64, 40), 333, .float16)
+    add(pair(33, 1, 1, 29, 5), 65, offset: 3)
     for (index, pattern) in [
       factor(1, 48, 48, 8), factor(1, 64, 64, 16), factor(1, 192, 48, 24), factor(6, 64, 64, 1),
       factor(4, 48, 48, 64), factor(2, 128, 128, 4), factor(1, 64, 64, 3), factor(3, 50, 37, 7),

@@ -39,6 +39,8 @@ enum FactorStep: Hashable, Sendable {
         return FactorMethod.matrixObstacle(inputs: pair.m0 * pair.m1, outputs: pair.n0 * pair.n1)
       case (.factor(let pattern), .matrix):
         return pattern.matrixObstacle
+      case (.pair(let pair), .kernel) where pair.shape.isLowRank:
+        return "warpgroups multiply low rank"
       case (.pair(let pair), .kernel), (.pair(let pair), .warpgroups):
         _ = try PairKernels.named(
           pair.shape, dtype: dtype, byWarpgroups: method == .warpgroups)
@@ -57,6 +59,8 @@ enum FactorStep: Hashable, Sendable {
         return "batch first, the rows of a block are \(pattern.d) apart"
       case (.factor(let pattern), .strided) where pattern.a == 1:
         return "the factor is a dense matrix"
+      case (.pair(let pair), .strided) where pair.shape.isLowRank:
+        return "two plain products copy nothing"
       case (_, .strided):
         _ = try StridedProducts.named(dtype: dtype, allowsTF32: allowsTF32)
       }

@@ -6,7 +6,7 @@
 // product with eight neighbouring inner indices of one row and output piece: 16 bytes, stored where the second product of their owner reads
 // them. A block stores its own share by ordinary stores: asynchronous ones, counted one by one, take 1.2 cycles each.
 //
-// Two warpgroups do the first product, one the second, one copies. Barriers in shared memory connect them. A chunk of z is sent while the
+// One or two warpgroups do the first product, the others of three the second, one copies. Barriers in shared memory connect them. A chunk of z is sent while the
 // next is multiplied, and z is handed over in two halves, even and odd pieces, so that the sends of one overlap the second product of
 // the other.
 //
@@ -23,6 +23,7 @@
 //
 // Bytes from device memory: rows * (m1 * m0 + n0 * n1) elements and the cores once a cluster.
 #include "Factors/PairGroupsFirst.cuh"
+#include "Factors/PairGroupsLowRank.cuh"
 #include "Factors/PairGroupsSecond.cuh"
 #include "TensorMap.cuh"
 
@@ -92,6 +93,23 @@ __device__ __forceinline__ void runCopies(
   }
 }
 
+/// The share of warpgroup `group`: one of the first product, or of the second.
+template <int group>
+__device__ __forceinline__ void multiply(
+    const Block& block, const Steps& steps, Storage* inner, const Epilogue& epilogue, int lane, int warp) {
+  constexpr int registers = group < firstGroups ? registers0 : registers1;
+  if constexpr (registers > 128)
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers));
+  else
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers));
+  if constexpr (group >= firstGroups)
+    runSecond<group - firstGroups>(block, steps, inner, epilogue, lane, warp);
+  else if constexpr (isLowRank)
+    runLowRank(block, steps, lane, warp);
+  else
+    runFirst<group>(block, steps, lane, warp);
+}
+
 extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__(threads, 1) TESSERA_KERNEL(
     const Storage* __restrict__ x, const u32* __restrict__ packed, EPILOGUE_INPUTS, PAIR_OUTPUTS u32* __restrict__ maps,
     EPILOGUE_SCALARS, int rows, int pitchX) {
@@ -115,7 +133,7 @@ extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__
     for (int buffer = 0; buffer < buffers; ++buffer)
       for (int half = 0; half < 2; ++half) {
         barrierInit(block.fullZ(buffer, half), senders / 32 + (clusterSize > 1));
-        barrierInit(block.emptyZ(buffer, half), clusterSize * (groupThreads / 32));
+        barrierInit(block.emptyZ(buffer, half), clusterSize * secondGroups * (groupThreads / 32));
       }
     for (int core = 0; core < 2; ++core) barrierInit(block.coreArrived(core), 1);
     fenceBarrierInit();
@@ -129,17 +147,11 @@ extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__
     asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
     runCopies(block, steps, packed, x, pitchX, (u8*)maps + blockIdx.x * 128, byMap, threadIdx.x % groupThreads);
   } else if (group == 2) {
-    if constexpr (registers1 > 128)
-      asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers1));
-    else
-      asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers1));
-    runSecond(block, steps, inner, epilogue, lane, warp);
+    multiply<2>(block, steps, inner, epilogue, lane, warp);
   } else if (group == 1) {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers0));
-    runFirst<1>(block, steps, lane, warp);
+    multiply<1>(block, steps, inner, epilogue, lane, warp);
   } else {
-    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers0));
-    runFirst<0>(block, steps, lane, warp);
+    multiply<0>(block, steps, inner, epilogue, lane, warp);
   }
   __syncwarp();
   clusterSync();

@@ -7,8 +7,8 @@
 constexpr int stages = TESSERA_X_STAGES, buffers = TESSERA_Z_BUFFERS;
 constexpr bool tensor = TESSERA_TENSOR;
 // Registers of a thread: of the first product 48 for each tile (32 sums, 16 on their way), and what is left for the second.
-constexpr int registers0 = groupTiles > 3 ? 200 : 168, registers1 = 512 - 24 - 2 * registers0;
-constexpr int groupThreads = 128, threads = 4 * groupThreads, senders = 2 * groupThreads;
+constexpr int registers0 = (groupTiles > 3 ? 200 : 168) + (firstGroups == 1 ? 32 : 0), registers1 = (512 - 24 - firstGroups * registers0) / secondGroups / 8 * 8;
+constexpr int groupThreads = 128, threads = 4 * groupThreads, senders = firstGroups * groupThreads;
 
 // Where there are two halves, the sums of a lane are of one even and one odd piece in turn, and every block has both.
 constexpr int halves = outputPieces % 2 == 0 && n0 - (clusterSize - 1) * outputPieces >= 2 ? 2 : 1;

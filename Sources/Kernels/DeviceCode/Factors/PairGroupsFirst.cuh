@@ -1,4 +1,4 @@
-// The first product of PairGroups.cu, by two warpgroups.
+// The first product of PairGroups.cu, by one or two warpgroups.
 #pragma once
 #include "Factors/PairGroupsBlock.cuh"
 #include "Warpgroup.cuh"
@@ -6,7 +6,8 @@
 constexpr int instructions = 8 / span;  // instructions of a chunk and step
 typedef float Sums[instructions][4 * span * groupTiles];
 /// A chunk as it is sent: [parity of j][tile][row half], 16 bytes each.
-constexpr int sends = 4 * groupTiles;
+/// At most `sendsOfPart` with each instruction: loops whose length is known only after another is unrolled are not unrolled.
+constexpr int sends = 4 * groupTiles, sendsOfPart = divideUp(sends, instructions);
 typedef u32 Words[sends][4];
 
 __device__ __forceinline__ void pack(Words& words, const Sums& acc, int chunk) {
@@ -36,7 +37,9 @@ struct Sender {
   __device__ __forceinline__ void send(const Words& words, int chunk, bool isFirst, bool isLast, int step, int part) const {
     const int buffer = step % buffers;
 #pragma unroll
-    for (int index = part * sends / instructions; index < (part + 1) * sends / instructions; ++index) {
+    for (int n = 0; n < sendsOfPart; ++n) {
+      const int index = part * sends / instructions + n;
+      if (index >= (part + 1) * sends / instructions) break;
       const int parity = index / (2 * groupTiles), first = parity * 2 * groupTiles;
       if (isFirst && index == first && parity < halves && step >= buffers)
         barrierWait(block.emptyZ(buffer, parity), (step / buffers - 1) & 1);
@@ -74,7 +77,7 @@ struct Ring {
   __device__ __forceinline__ u32 parity(int box) const { return turn + box / stages + wraps(box) & 1; }
 };
 
-/// First product of every step, sent to its owners, by one of two warpgroups. A chunk is sent while the next is multiplied.
+/// First product of every step, sent to its owners, by warpgroup `group` of those that share it. A chunk is sent while the next is multiplied.
 template <int group>
 __device__ __forceinline__ void runFirst(const Block& block, const Steps& steps, int lane, int warp) {
   constexpr int half = group % jGroups, firstChunk = splitsChunks ? group : 0, nextChunk = splitsChunks ? 2 : 1;

@@ -30,7 +30,10 @@ extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
   for (int e = 0; e < 2; ++e) {
     const int k = halfStep * 8 + word % 4 * 2 + e;
     Storage value = 0;
-    if (!second) {
+    if (!second && isLowRank) {
+      const int p = tile / chunks * 16 + k, s = innerOfColumn(tile % chunks, column);
+      if (p < m0 && s < rank) value = core0[(i64)p * stride0P + (i64)s * stride0S];
+    } else if (!second) {
       const int s = tile / groupTiles % rank, half = tile / (groupTiles * rank) % jGroups;
       const int rest = tile / (groupTiles * rank * jGroups);
       const int piece = rest / windowSteps, i = block * inputPieces + piece;

@@ -1,7 +1,6 @@
-// The second product of PairGroups.cu, and its outputs, by one warpgroup.
+// The second product of PairGroups.cu, and its outputs, by one or two warpgroups.
 #pragma once
 #include "Factors/Epilogue.cuh"
-#include "Factors/Fragments16.cuh"
 #include "Factors/PairGroupsBlock.cuh"
 #include "Warpgroup.cuh"
 
@@ -64,7 +63,7 @@ __device__ __forceinline__ void write(const Outputs& outputs, const Epilogue& ep
 __device__ __forceinline__ void keep(
     const Block& block, Storage* inner, int buffer, int half, i64 firstRow, int count, int thread) {
   const int pieces = block.outputsOf(half);
-  for (int index = thread; index < pieces * chunks * count; index += groupThreads) {
+  for (int index = thread; index < pieces * chunks * count; index += secondGroups * groupThreads) {
     const int chunk = index % chunks, piece = index / chunks % pieces * halves + half, row = index / chunks / pieces;
     uint4 v;
     asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
@@ -74,16 +73,16 @@ __device__ __forceinline__ void keep(
   }
 }
 
-/// Second product of every step, and its outputs.
+/// Second product of every step, and its outputs, by warpgroup `group` of those that share it.
+template <int group>
 __device__ __forceinline__ void runSecond(
     const Block& block, const Steps& steps, Storage* inner, const Epilogue& epilogue, int lane, int warp) {
-  const bool counting = clusterSize > 1 && warp == 0 && lane == 0;
+  const bool counting = clusterSize > 1 && group == 0 && warp == 0 && lane == 0;
   // What a half receives from other blocks in a step.
   const auto expect = [&](int buffer, int half) {
     if (counting)
       barrierExpect(block.fullZ(buffer, half), block.outputsOf(half) * (clusterSize - 1) * chunksHere * stepRows * 16);
   };
-  const int row = warp * 16 + (lane & 15);
   for (int buffer = 0; buffer < buffers; ++buffer)
     for (int half = 0; half < halves; ++half) expect(buffer, half);
   if (TESSERA_OUTPUT && steps.count > 0) barrierWait(block.coreArrived(1), 0);
@@ -101,45 +100,35 @@ __device__ __forceinline__ void runSecond(
         barrierArriveRemoteIf(lane < clusterSize, block.emptyZ(buffer, half), lane % clusterSize);
       };
 #if TESSERA_KEEP
-      keep(block, inner, buffer, half, firstRow, count, warp * 32 + lane);
+      keep(block, inner, buffer, half, firstRow, count, (group * 4 + warp) * 32 + lane);
 #endif
 #if TESSERA_OUTPUT
-      const u64 core1 = matrixDescriptor(block.core1());
-      // A part of an output piece at a time, four contraction steps at a time; a part is written while the next is multiplied.
+      // z has come by stores; the matrix units read it by themselves.
+      fenceAsync();
+      const u64 lines = lineDescriptor(block.z(buffer)), core1 = matrixDescriptor(block.core1());
+      // A part of an output piece at a time; it is written while the next is multiplied.
       const int tasks = block.outputsOf(half) * parts1;
-      constexpr int blockSteps = steps1 < 4 ? steps1 : 4;
       float acc[4 * partTiles1];
       Outputs outputs;
       Place place;
+      if (secondGroups > 1 && group >= tasks) release();
 #pragma unroll 1
-      for (int task = 0; task < tasks; ++task) {
-        const int piece = task / parts1 * halves + half, part = task % parts1;
-        u32 rows[blockSteps][4];
+      for (int task = group; task < tasks; task += secondGroups) {
+        const int piece = task / parts1 * halves + half, part = task % parts1, first = piece * steps1;
+        warpgroupFence();
 #pragma unroll
-        for (int from = 0; from < steps1; from += blockSteps) {
-          const int first = piece * steps1 + from;
-          if (from > 0) warpgroupWait<0>();
-#pragma unroll
-          for (int s = 0; s < blockSteps; ++s)
-            if (from + s < steps1)
-              loadMatrices(rows[s], block.z(buffer) + (first + s) / 4 * boxBytes + row * lineBytes
-                                        + ((lane >> 4 ^ row & 7) * 16 ^ (first + s) % 4 * 32));
-          warpgroupFence();
-#pragma unroll
-          for (int s = 0; s < blockSteps; ++s)
-            if (from + s < steps1)
-              warpgroupMultiply(acc, rows[s], core1 + (((first + s) * parts1 + part) * partTiles1 * 256 >> 4), from + s > 0);
-          warpgroupCommit();
-        }
-        // The products are started, so z has been read.
-        if (task == tasks - 1) release();
-        if (task > 0) write(outputs, epilogue, place, lane);
+        for (int s = 0; s < steps1; ++s)
+          warpgroupMultiply(acc, lines + ((first + s) / 4 * boxBytes + (first + s) % 4 * 32 >> 4),
+                            core1 + (((first + s) * parts1 + part) * partTiles1 * 256 >> 4), s > 0);
+        warpgroupCommit();
+        if (task > group) write(outputs, epilogue, place, lane);
         warpgroupWait<0>();
+        if (task + secondGroups >= tasks) release();
         const int start = (block.self * outputPieces + piece) * n1;
         place = {start + part * partTiles1 * 8, start + n1, count - warp * 16, firstRow + warp * 16};
         finish(outputs, acc, epilogue, place, lane);
       }
-      write(outputs, epilogue, place, lane);
+      if (secondGroups == 1 || group < tasks) write(outputs, epilogue, place, lane);
 #else
       release();
 #endif

@@ -13,13 +13,27 @@ constexpr int windowSteps = divideUp(16 - offsetUnit + m0, 16);
 __host__ __device__ constexpr int firstStep(int piece) { return piece * m0 / 16; }
 __host__ __device__ constexpr int endStep(int piece) { return divideUp((piece + 1) * m0, 16); }
 
+// Three warpgroups multiply: one or two the first product, the others the second.
+constexpr int firstGroups = TESSERA_FIRST_GROUPS, secondGroups = 3 - firstGroups;
+
 // First product: `span` inner indices of a piece in one instruction, eight inner indices, a chunk, at a time. Two warpgroups take every
 // other chunk where that is even and the sums of all j fit, else half of the tiles of eight j each.
 constexpr int span = rank % 8 == 0 ? 8 : rank % 4 == 0 ? 4 : rank % 2 == 0 ? 2 : 1;
-constexpr bool splitsChunks = chunksHere % 2 == 0 && columnTiles0 <= 4;
-constexpr int jGroups = splitsChunks ? 1 : 2, groupTiles = divideUp(columnTiles0, jGroups);
+constexpr bool splitsChunks = firstGroups == 2 && chunksHere % 2 == 0 && columnTiles0 <= 4;
+constexpr int jGroups = splitsChunks ? 1 : firstGroups, groupTiles = divideUp(columnTiles0, jGroups);
 constexpr int tilesBytes0 = groupTiles * 256;  // of one inner index, step and warpgroup
-constexpr int coreBytes0 = inputPieces * windowSteps * jGroups * rank * tilesBytes0;
+
+// Low rank, one piece on either side, has no j: the inner indices are the columns, in runs as outputs are, so that a lane ends with
+// neighbouring ones.
+constexpr bool isLowRank = m1 == 1 && n0 == 1;
+constexpr int innerRun = chunks % 4 == 0 ? 4 : 2;
+/// The inner index that column `column` of tile `tile` holds.
+__host__ __device__ constexpr int innerOfColumn(int tile, int column) {
+  return tile / innerRun * (8 * innerRun) + column / 2 * (2 * innerRun) + tile % innerRun * 2 + column % 2;
+}
+static_assert(!isLowRank || clusterSize == 1 && firstGroups == 1, "low rank is not divided");
+
+constexpr int coreBytes0 = isLowRank ? windowSteps * chunks * 256 : inputPieces * windowSteps * jGroups * rank * tilesBytes0;
 
 /// The tile of eight j that block `block` has at `place`. Each begins with its own, so that not all send to one block at a time.
 __host__ __device__ constexpr int tileAtPlace(int place, int block) {
