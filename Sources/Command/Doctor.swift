@@ -3,7 +3,8 @@ import Tessera
 
 struct Doctor: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "What this machine has, what is missing, and how to get it.")
+    abstract: "What this machine has, what is missing, and how to get it.",
+    discussion: "Ctrl-C and SIGTERM end --check after the case under way, with what was checked.")
 
   @Flag(help: "Compare every kernel with its definition; a minute or less.")
   var check = false
@@ -25,8 +26,13 @@ struct Doctor: ParsableCommand {
       let diagnosis = Diagnosis()
       return try printing.print(diagnosis) { diagnosis.table }
     }
-    let check = try KernelChecks(only: only)
+    try Interruption.watch()
+    let line = ProgressLine()
+    let check = try KernelChecks(
+      only: only, progress: { line.show("check", $0, $1, $2) },
+      isStopRequested: { Interruption.isRequested })
     try printing.print(check) { check.table }
+    if Interruption.isRequested { try Interruption.end("; what was checked is above.") }
     if !check.isPassed { throw ExitCode.failure }
   }
 }

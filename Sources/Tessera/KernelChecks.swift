@@ -14,17 +14,21 @@ public struct KernelChecks: Codable, Sendable {
   /// Runs all cases, or those whose name has `only` in it: under a minute on a CPU; on a GPU some two minutes, most
   /// of them to compile.
   ///
-  /// Throws where there is no such case.
-  public init(only: String? = nil) throws {
+  /// Asked to stop, it ends before the next case on the GPU. Throws where there is no such case.
+  public init(
+    only: String? = nil, progress: (Int, Int, String) -> Void = { _, _, _ in },
+    isStopRequested: () -> Bool = { false }
+  ) throws {
     let isAsked: (String) -> Bool = { name in only.map { name.contains($0) } ?? true }
     cpu = try CPUCheck(where: isAsked)
     switch GPU.current {
     case .failure(let error):
       reason = "no GPU kernels checked: \(error)"
     case .success:
-      var check = try KernelCheck(where: isAsked)
-      check.add(TrainingKernelCheck.runs().filter { isAsked($0.name) })
-      gpu = check
+      gpu = KernelCheck(
+        try KernelCheck.runs(where: isAsked)
+          + TrainingKernelCheck.runs().filter { isAsked($0.name) },
+        progress: progress, isStopRequested: isStopRequested)
     }
     if let only, cpu.items.isEmpty, gpu?.items.isEmpty ?? true, gpu?.ending == nil {
       throw KernelError(

@@ -72,20 +72,30 @@ import Testing
     }
   }
 
-  @Test func aCaseThatThrowsEndsTheCheckAndLeavesWhatWasFound() throws {
-    var check = try JSONDecoder().decode(KernelCheck.self, from: Data(#"{"items": []}"#.utf8))
+  @Test func aCaseThatThrowsEndsTheCheckAndLeavesWhatWasFound() {
     let item = KernelCheck.Item(name: "a", what: "product", worst: 0.5, isPassed: true)
-    check.add([("a", { [item] })])
-    #expect(check.isPassed)
-    check.add([("b", { throw KernelError("it broke") }), ("c", { [item] })])
-    check.add([("d", { [item] })])
+    #expect(KernelCheck([("a", { [item] })]).isPassed)
+    let check = KernelCheck([
+      ("a", { [item] }), ("b", { throw KernelError("it broke") }), ("c", { [item] }),
+    ])
     #expect(check.items.count == 1 && !check.isPassed && check.ending == "b: it broke")
     #expect(check.table.contains("the check ended at b: it broke\n1 results, 0 failures"))
     #expect(check.table.contains("largest error 0.50"))
   }
 
+  @Test func anInterruptedCheckKeepsWhatWasFoundAndDoesNotPass() {
+    let item = KernelCheck.Item(name: "a", what: "product", worst: 0.5, isPassed: true)
+    var begun: [String] = []
+    let check = KernelCheck(
+      [("a", { [item] }), ("b", { [item] }), ("c", { [item] })],
+      progress: { begun.append("\($0) of \($1): \($2)") }, isStopRequested: { begun.count > 1 })
+    #expect(begun == ["0 of 3: a", "1 of 3: b"])
+    #expect(check.items.count == 1 && !check.isPassed)
+    #expect(check.ending == "b: not run, since the check was interrupted")
+  }
+
   @Test(.enabled(if: Device.default == .cpu, "there is a GPU"))
   func withoutAGPUThereIsNothingToCheck() {
-    #expect(throws: KernelError.self) { try KernelCheck() }
+    #expect(throws: KernelError.self) { try KernelCheck.runs { _ in true } }
   }
 }

@@ -86,28 +86,31 @@ public struct KernelCheck: Codable, Sendable {
   /// Whether all were run and passed.
   public var isPassed: Bool { ending == nil && items.allSatisfy(\.isPassed) }
 
-  /// Runs the cases whose names are asked for.
-  ///
-  /// Throws where there are no kernels to check.
-  public init(where isAsked: (String) -> Bool = { _ in true }) throws {
-    guard Device.default == .gpu else {
-      throw KernelError("the check is of a GPU's kernels, and products run on the CPU")
-    }
-    let runs: [Run] = KernelCheck.cases.map { item in ("\(item)", { try KernelCheck.run(item) }) }
-    add(runs.filter { isAsked($0.name) })
-    add(try FactorCheck.runs(where: isAsked))
-    add(ChainCheck.runs().filter { isAsked($0.name) })
-    add(TwoFourCheck.runs().filter { isAsked($0.name) })
-  }
-
   /// One case by name.
   public typealias Run = (name: String, results: () throws -> [Item])
 
-  /// Runs cases and keeps what they result in, up to one that throws: a GPU that has met an error computes
-  /// nothing any more.
-  public mutating func add(_ runs: [Run]) {
-    for run in runs where ending == nil {
+  /// Of products by kernels those cases whose names are asked for; throws where there are no kernels.
+  public static func runs(where isAsked: (String) -> Bool) throws -> [Run] {
+    guard Device.default == .gpu else {
+      throw KernelError("the check is of a GPU's kernels, and products run on the CPU")
+    }
+    let own: [Run] = cases.map { item in ("\(item)", { try run(item) }) }
+    return own.filter { isAsked($0.name) } + (try FactorCheck.runs(where: isAsked))
+      + (ChainCheck.runs() + TwoFourCheck.runs()).filter { isAsked($0.name) }
+  }
+
+  /// Runs cases and keeps what they result in, up to one that throws, since a GPU that has met an error computes
+  /// nothing any more, or until asked to stop.
+  ///
+  /// `progress` gets how many of all have been run and which is next.
+  public init(
+    _ runs: [Run], progress: (Int, Int, String) -> Void = { _, _, _ in },
+    isStopRequested: () -> Bool = { false }
+  ) {
+    for (index, run) in runs.enumerated() where ending == nil {
+      progress(index, runs.count, run.name)
       do {
+        if isStopRequested() { throw KernelError("not run, since the check was interrupted") }
         items += try run.results()
       } catch {
         ending = "\(run.name): \(error)"

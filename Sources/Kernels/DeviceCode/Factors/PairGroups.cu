@@ -132,8 +132,8 @@ extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__
     }
     for (int buffer = 0; buffer < buffers; ++buffer)
       for (int half = 0; half < 2; ++half) {
-        barrierInit(block.fullZ(buffer, half), senders / 32 + (clusterSize > 1));
-        barrierInit(block.emptyZ(buffer, half), clusterSize * secondGroups * (groupThreads / 32));
+        barrierInit(block.fullZ(buffer, half), senders / 32 * arrivals + (clusterSize > 1));
+        barrierInit(block.emptyZ(buffer, half), clusterSize * secondGroups * (groupThreads / 32) * arrivals);
       }
     for (int core = 0; core < 2; ++core) barrierInit(block.coreArrived(core), 1);
     fenceBarrierInit();

@@ -13,6 +13,10 @@ constexpr int groupThreads = 128, threads = 4 * groupThreads, senders = firstGro
 // Where there are two halves, the sums of a lane are of one even and one odd piece in turn, and every block has both.
 constexpr int halves = outputPieces % 2 == 0 && n0 - (clusterSize - 1) * outputPieces >= 2 ? 2 : 1;
 
+// How many lanes of a warp arrive where one can for all of them: racecheck knows barriers by threads, and only with KEEP are there ordinary
+// reads of z that it sees.
+constexpr int arrivals = TESSERA_KEEP ? 32 : 1;
+
 // Shared memory: buffers of z, boxes of x, both cores, room for the tensor map, barriers.
 constexpr int bufferBytesZ = linesZ * boxBytes, offsetX = buffers * bufferBytesZ, offsetCore0 = offsetX + stages * boxBytes;
 constexpr int offsetCore1 = offsetCore0 + coreBytes0, offsetMap = (offsetCore1 + coreBytes1 + 127) / 128 * 128;

@@ -46,7 +46,7 @@ struct Sender {
       store(words[index], chunk, parity, index / 2 % groupTiles, index % 2, buffer);
       if (isLast && index == first + 2 * groupTiles - 1 && parity + halves >= 2) {
         __syncwarp();
-        barrierArriveIf(lane == 0, block.fullZ(buffer, parity % halves));
+        barrierArriveIf(lane < arrivals, block.fullZ(buffer, parity % halves));
       }
     }
   }

@@ -43,6 +43,6 @@ __device__ __forceinline__ void runLowRank(const Block& block, const Steps& step
         storeWords(placeOfZ(0, begin / 8, row + h * 8) + begin % 8 * Element::bytes + block.z(buffer), words);
       }
     __syncwarp();
-    barrierArriveIf(lane == 0, block.fullZ(buffer, 0));
+    barrierArriveIf(lane < arrivals, block.fullZ(buffer, 0));
   }
 }

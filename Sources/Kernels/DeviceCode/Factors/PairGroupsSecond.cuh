@@ -97,7 +97,10 @@ __device__ __forceinline__ void runSecond(
       expect(buffer, half);
       const auto release = [&] {
         __syncwarp();
-        barrierArriveRemoteIf(lane < clusterSize, block.emptyZ(buffer, half), lane % clusterSize);
+        if constexpr (arrivals == 1)
+          barrierArriveRemoteIf(lane < clusterSize, block.emptyZ(buffer, half), lane % clusterSize);
+        else
+          for (int other = 0; other < clusterSize; ++other) barrierArriveRemote(block.emptyZ(buffer, half), other);
       };
 #if TESSERA_KEEP
       keep(block, inner, buffer, half, firstRow, count, (group * 4 + warp) * 32 + lane);
