@@ -668,6 +668,7 @@ class GroupsPlan:
     aligned: bool
     tensor: int = 0  # 1: boxes of 128 bytes of each row, 2: whole runs
     cluster: int = 1
+    places: int = 0  # of outputs that a tensor map writes while the products go on
 
     @property
     def slices(self):
@@ -709,7 +710,7 @@ class GroupsPlan:
     def group(self):
         if self.together:
             return self.width
-        choices = (4, 3, 2, 1) if self.size == 4 else (8, 4, 6, 3, 2, 1) if self.width * self.tiles <= 32 else (4, 6, 3, 2, 1)
+        choices = (4, 3, 2, 1) if self.size == 4 else (8, 4, 6, 3, 2, 1) if self.width * self.tiles <= 40 or self.producers == 0 else (4, 6, 3, 2, 1)
         return next(g for g in choices if self.width % g == 0)
 
     @property
@@ -735,15 +736,29 @@ class GroupsPlan:
         return self.tile_rows * self.pitch + (0 if self.stationary else round_up(self.chunk_steps * self.step_bytes, self.alignment))
 
     @property
-    def writes(self):
-        """Places of outputs that are being written while the products go on: where warpgroups differ in l; else lanes write them."""
-        return 3 if self.tensor == 2 and self.width < self.slice else 0
+    def neighbours(self):
+        """Whether the four lanes of a row have neighbouring outputs."""
+        return self.places > 0 and (self.tensor == 1 or self.width < self.slice)
+
+    @property
+    def written_tiles(self):
+        """Tiles of outputs in one place."""
+        if not self.neighbours:
+            return self.tiles
+        if self.slice * self.size == 16 or self.producers == 0 and self.stationary:
+            return 1
+        return 2 if self.tiles % 2 == 0 else 3 if self.tiles % 3 == 0 else 1
+
+    @property
+    def producers(self):
+        return 0 if self.size == 2 and self.tensor == 1 and self.width == 8 and self.slice == 16 and self.tiles > 5 else 128
 
     @property
     def output_bytes(self):
         """Room in which outputs are put together, and of their tensor map."""
-        together = 2 if self.tiles % 2 == 0 else 3 if self.tiles % 3 == 0 else 1
-        return self.writes * 8 * together * 32 * self.slice * self.size + 128 if self.writes else 0
+        letters, tiles = self.slice * self.size, self.written_tiles
+        units = 1 if self.width < self.slice else 2
+        return self.places * units * 8 * tiles * 32 * letters + 128 if self.places else 0
 
     @property
     def shared(self):
@@ -798,35 +813,42 @@ class GroupsPlan:
         return (max(times) + 0.5 * (sum(times) - max(times))) / max(full, 0.3) / flight ** 0.25
 
     def tensor_cost(self, rows):
-        """Fitted to 223 times of 62 patterns: 9 % off on average, the preferred plan 1.2 % slower than the best measured of each."""
+        """Fitted to 461 times of 70 patterns: 9 % off on average, the preferred plan 2 % slower than the best measured of each."""
         a, b, c, d = self.pattern
         x, y = rows * a * c * d * self.size, rows * a * b * d * self.size
         row_tiles, combos, z = ceil_div(rows, self.tile_rows), self.parts * self.slices * a, self.splits(rows)
         weights = combos * self.block_bytes * (z if self.stationary else row_tiles)
         steps = row_tiles * combos * self.chunks * self.chunk_steps
         products = 3 if self.exact else 1
-        conflicts = 2 if self.slice * self.size >= 32 and self.group * self.size == 8 else 1
-        memory = (x + y) / 4.2e12
-        # Runs are read with what pads them.
-        l2 = (x * self.parts / self.cluster * self.pitch / (self.chunk * self.slice * self.size) + weights + 4.2 * y) / 13.8e12
-        lines = x * self.parts / 32 / SMS * 1.15e-9 if self.slice < d else 0
-        read = steps * 2 * self.width * 32 * (64 * conflicts + self.columns * products) + (2 * y if self.writes else 0)
-        # The rounding of float32, the begin of a stage, the end of a tile.
-        own = (steps * (self.width * 4.5e-8 if self.size == 4 else 0) + row_tiles * combos * (self.chunks * 5e-8 + 1.6e-6)) / SMS
-        shared = (read + x * self.parts + weights) / (SMS * 128 * 2.0e9) + own
-        times = memory, l2, lines, shared
+        memory = (x + y) / 4.7e12
+        # Rows pass L2 once for each part; writing costs several times as much as reading.
+        passed, rate = x * self.parts, 13.5e12
+        l2 = (weights + (2.25 if self.places else 3.8) * y) / rate
+        if self.slice < d:
+            # Boxes whose lines are 32 bytes.
+            l2 += passed / 32 / SMS * (7.85e-10 if self.cluster > 1 else 9.2e-10)
+        else:
+            # Runs are read with what pads them.
+            l2 += passed * self.pitch / (self.chunk * self.slice * self.size) * (0.57 if self.cluster > 1 else 1) / rate
+        conflicts = 1.8 if self.slice * self.size >= 32 and self.group * self.size == 8 else 1
+        read = steps * 2 * self.width * 32 * (64 * conflicts + self.columns * products)
+        # The rounding of float32, copies by threads that multiply, the begin of a stage, the end of a tile.
+        own = steps * ((self.width * 5.2e-8 if self.size == 4 else 0) + (0 if self.producers else 3e-7))
+        own += row_tiles * combos * (self.chunks * 7.9e-8 + 7.5e-7)
+        shared = (read + passed + weights) / (SMS * 128 * 1.97e9) + own / SMS
+        times = memory, l2, shared
         uneven = ceil_div(combos * z, SMS) * SMS * ceil_div(row_tiles, z) / (combos * row_tiles)
         flight = min(1, (self.stages - 1) * self.stage_bytes / 120000)
-        return (max(times) + 0.2 * (sum(times) - max(times))) * uneven ** 0.45 / flight ** 0.05 + 4e-6
+        return (max(times) + 0.18 * (sum(times) - max(times))) * uneven ** 0.95 / flight ** 0.165 + 5.4e-6
 
     def defines(self, **more):
         a, b, c, d = self.pattern
         return dict(A=a, B=b, C=c, D=d, SLICE=self.slice, WIDTH=self.width, TILES=self.tiles, COLUMN_UNITS=self.column_units,
-                    CHUNK_STEPS=self.chunk_steps, EXACT=int(self.exact), TOGETHER=int(self.together), WRITES=self.writes, **more)
+                    CHUNK_STEPS=self.chunk_steps, EXACT=int(self.exact), TOGETHER=int(self.together), NEIGHBOURS=int(self.neighbours), **more)
 
     def __str__(self):
         return (f"g l{self.slice}/{self.width} j{self.part}/{self.columns} rows {self.tile_rows} k{self.chunk} x{self.stages}"
-                + (" stay" if self.stationary else "") + ("", " map", " runs")[self.tensor] + (f" w{self.writes}" if self.writes else "") + (f" cluster {self.cluster}" if self.cluster > 1 else ""))
+                + (" stay" if self.stationary else "") + ("", " map", " runs")[self.tensor] + (f" w{self.places}" if self.places else "") + (f" cluster {self.cluster}" if self.cluster > 1 else ""))
 
 
 def groups_pitch(run, stride, access, far):
@@ -896,28 +918,44 @@ def tensor_candidates(pattern, size, exact=False):
             continue
         for width_units, column_units, row_units in ((2, 1, 1), (1, 2, 1), (1, 1, 2)):
             width = slice // width_units
-            if width_units == 2 and not (runs and slice % 2 == 0 and slice * size % 16 == width * size % 8 == b * d * size % 16 == 0):
+            split = width_units == 2
+            if split and not (runs and slice % 2 == 0 and slice * size % 16 == width * size % 8 == b * d * size % 16 == 0
+                              or size == 2 and not runs and slice == 16):
                 continue
             needed = ceil_div(b, 8 * column_units)
             for tiles in sorted({ceil_div(needed, n) for n in range(1, needed + 1)}):
                 # Sums and operands fit the registers.
                 if tiles > min(16, (32 if exact else 48) // width) or together and (4 * tiles + 6) * d > 212:
                     continue
-                # No run is cut by an end, none has parts of sectors.
-                if width_units == 1 and flat and (b % (2 * tiles) or 2 * tiles * slice * size % 32):
-                    continue
-                for chunk_steps in (1, 2, 3, 4, 6, 8):
-                    if chunk_steps * width > 64 or chunk_steps > ceil_div(c * size, 32) or not runs and chunk_steps * 32 * slice % 128:
+                for places in groups_places(pattern, size, slice, split, runs, tiles):
+                    # No run is cut by an end, none has parts of sectors.
+                    if places == 0 and flat and (b % (2 * tiles) or 2 * tiles * slice * size % 32):
                         continue
-                    for stationary in (True, False):
-                        for cluster in (1,) if flat else (1, 2):
-                            for stages in (8, 6, 5, 4, 3, 2):
-                                plan = GroupsPlan(pattern, size, exact, slice, width, tiles, column_units, row_units, chunk_steps, stages,
-                                                  stationary, True, 2 if runs else 1, cluster)
-                                if plan.parts % cluster == 0 and plan.shared <= SHARED_LIMIT:
-                                    result.append(plan)
-                                    break
+                    for chunk_steps in (1, 2, 3, 4, 6, 8):
+                        if chunk_steps * width > 64 or chunk_steps > ceil_div(c * size, 32) or not runs and chunk_steps * 32 * slice % 128:
+                            continue
+                        for stationary in (True, False):
+                            for cluster in (1, 2):
+                                for stages in (8, 6, 5, 4, 3, 2):
+                                    plan = GroupsPlan(pattern, size, exact, slice, width, tiles, column_units, row_units, chunk_steps, stages,
+                                                      stationary, True, 2 if runs else 1, cluster, places)
+                                    # Without threads that copy a stage is filled later.
+                                    if plan.parts % cluster == 0 and plan.shared <= SHARED_LIMIT and stages > (2 if plan.producers == 0 else 1):
+                                        result.append(plan)
+                                        break
     return result
+
+
+def groups_places(pattern, size, slice, split, runs, tiles):
+    """How many places of outputs that a tensor map writes there may be; 0: lanes write."""
+    a, b, c, d = pattern
+    if split:
+        return (3,)
+    if size != 2 or slice < d or b * d * size % 16:
+        return (0,)
+    if runs:
+        return (0, 2) if tiles * d % 2 == 0 and 2 * tiles * d <= 256 else (0,)
+    return (0, 3) if d == 8 or d == 4 and tiles % 2 == 0 else (0,)
 
 
 def groups_plans(pattern, rows, size, exact=False, aligned=True):
@@ -939,7 +977,7 @@ class Groups:
         self.starts = (b * d, run, d if d > plan.width else run)
         y_aligned = y_aligned and all(n * plan.size % self.piece == 0 for n in self.starts + (a * b * d,))
         defines.update(ROW_UNITS=plan.row_units, STAGES=plan.stages, X_PITCH=plan.pitch, STATIONARY=int(plan.stationary),
-                       TENSOR=int(plan.tensor), CLUSTER=plan.cluster,
+                       TENSOR=int(plan.tensor), CLUSTER=plan.cluster, PRODUCERS=plan.producers, WRITES=plan.places, WRITTEN_TILES=plan.written_tiles,
                        X_ALIGNED=int(plan.aligned), SHARED=plan.shared, ACTIVATION=ACTIVATIONS[activation], EPILOGUE=epilogue,
                        Y_ALIGNED=int(y_aligned))
         tag = "_".join(str(v) for _, v in sorted(defines.items()))
@@ -961,11 +999,11 @@ class Groups:
         grid = (plan.parts * plan.slices, plan.pattern[0], plan.splits(rows))
         maps = []
         if plan.tensor:
-            size = (256 if plan.writes else 128) // plan.size * grid[0] * grid[1] * grid[2]
+            size = (256 if plan.places else 128) // plan.size * grid[0] * grid[1] * grid[2]
             if self.maps is None or self.maps.numel() < size:
                 self.maps = x.new_full((size,), float("nan"))
             maps = [self.maps]
-        self.kernel(grid, 384, x, packed, bias, gate, residual, y, *maps, y.stride(0), aligned, epilogue_parts(bias, gate, residual), rows,
+        self.kernel(grid, 256 + plan.producers, x, packed, bias, gate, residual, y, *maps, y.stride(0), aligned, epilogue_parts(bias, gate, residual), rows,
                     x.stride(0))
 
 

@@ -47,6 +47,11 @@ struct TensorMap {
   }
 };
 
+/// Lets this warp use a map that another one of this block has published, after a barrier of both.
+__device__ __forceinline__ void acquireMap(const void* map) {
+  asm volatile("fence.proxy.tensormap::generic.acquire.gpu [%0], 128;" ::"l"(map) : "memory");
+}
+
 /// Copies the box at (x, y) to this block; the barrier counts it in.
 __device__ __forceinline__ void copyBox(u32 target, const void* map, int x, int y, u32 barrier) {
   asm volatile(
@@ -92,6 +97,13 @@ __device__ __forceinline__ void copyBox(u32 target, const void* map, int x, int 
 __device__ __forceinline__ void writeBox(const void* map, u32 source, int x, int y, int z) {
   asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.tile.bulk_group [%0, {%1, %2, %3}], [%4];" ::"l"(map), "r"(x), "r"(y), "r"(z),
                "r"(source)
+               : "memory");
+}
+
+/// The same with four coordinates.
+__device__ __forceinline__ void writeBox(const void* map, u32 source, int x, int y, int z, int w) {
+  asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group [%0, {%1, %2, %3, %4}], [%5];" ::"l"(map), "r"(x), "r"(y), "r"(z),
+               "r"(w), "r"(source)
                : "memory");
 }
 

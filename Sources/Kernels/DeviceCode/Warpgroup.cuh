@@ -162,6 +162,11 @@ __device__ __forceinline__ u64 matrixDescriptor(u32 address) {
   return (u64)((address & 0x3FFFF) >> 4) | alongContraction << 16 | alongColumns << 32;
 }
 
+/// The same of the matrix `offset` bytes behind the one of descriptor `first`: one addition.
+__device__ __forceinline__ u64 matrixDescriptor(u64 first, int offset) {
+  return (u64)((u32)first + (u32)(offset >> 4)) | first >> 32 << 32;
+}
+
 /// Where an operand A of one step begins in shared memory: a multiple of 32 in lines of 128 bytes.
 __device__ __forceinline__ u64 lineDescriptor(u32 address) {
   constexpr u64 alongRows = 1024 >> 4, swizzle = 1;

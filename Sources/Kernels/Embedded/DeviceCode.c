@@ -29,6 +29,9 @@ static const char text_Factors_Kronecker_cu[] = {
 static const char text_Factors_KroneckerGroups_cu[] = {
 #embed "../DeviceCode/Factors/KroneckerGroups.cu"
 , 0};
+static const char text_Factors_KroneckerGroupsCopies_cuh[] = {
+#embed "../DeviceCode/Factors/KroneckerGroupsCopies.cuh"
+, 0};
 static const char text_Factors_KroneckerGroupsOutputs_cuh[] = {
 #embed "../DeviceCode/Factors/KroneckerGroupsOutputs.cuh"
 , 0};
@@ -150,6 +153,7 @@ static const struct {
   {"Factors/Fragments16.cuh", text_Factors_Fragments16_cuh},
   {"Factors/Kronecker.cu", text_Factors_Kronecker_cu},
   {"Factors/KroneckerGroups.cu", text_Factors_KroneckerGroups_cu},
+  {"Factors/KroneckerGroupsCopies.cuh", text_Factors_KroneckerGroupsCopies_cuh},
   {"Factors/KroneckerGroupsOutputs.cuh", text_Factors_KroneckerGroupsOutputs_cuh},
   {"Factors/KroneckerGroupsPack.cu", text_Factors_KroneckerGroupsPack_cu},
   {"Factors/KroneckerGroupsRows.cuh", text_Factors_KroneckerGroupsRows_cuh},

@@ -64,7 +64,7 @@ public struct KroneckerGroupsKernels: Sendable {
       "A": shape.a, "B": shape.b, "C": shape.c, "D": shape.d, "SLICE": plan.slice,
       "WIDTH": plan.width, "TILES": plan.tiles, "COLUMN_UNITS": plan.columnUnits,
       "CHUNK_STEPS": plan.chunkSteps, "EXACT": plan.isExact ? 1 : 0,
-      "TOGETHER": plan.isTogether ? 1 : 0, "WRITES": plan.writes,
+      "TOGETHER": plan.isTogether ? 1 : 0, "NEIGHBOURS": plan.hasNeighbours ? 1 : 0,
     ]
   }
 
@@ -75,6 +75,7 @@ public struct KroneckerGroupsKernels: Sendable {
       "ROW_UNITS": plan.rowUnits, "STAGES": plan.stages, "X_PITCH": plan.pitch,
       "STATIONARY": plan.isStationary ? 1 : 0, "X_ALIGNED": plan.isAligned ? 1 : 0,
       "TENSOR": plan.arrival.rawValue, "CLUSTER": plan.cluster,
+      "PRODUCERS": plan.copyingThreads, "WRITES": plan.places, "WRITTEN_TILES": plan.writtenTiles,
       "SHARED": plan.sharedBytes, "ACTIVATION": epilogue.activation.rawValue,
       "EPILOGUE": epilogue.parts, "Y_ALIGNED": plan.isOutputAligned ? 1 : 0,
     ]) { $1 }
@@ -136,7 +137,7 @@ public struct KroneckerGroupsKernels: Sendable {
         scalars: [
           .int(plan.shape.outputs), .bool(plan.isOutputAligned), .int(epilogue.parts), .int(rows),
           .int(x.dim(1)),
-        ], grid: .init(blocks.0, blocks.1, blocks.2), block: .init(384))[0]
+        ], grid: .init(blocks.0, blocks.1, blocks.2), block: .init(256 + plan.copyingThreads))[0]
   }
 
   // MARK: - The product with its gradients

@@ -94,20 +94,31 @@ extension KroneckerGroupsPlan {
     /// With tensor maps they differ in l only where they can put their outputs together.
     func isPossible(_ shape: KroneckerShape, size: Int) -> Bool {
       guard way.arrival != .copied, width < way.slice else { return true }
-      return way.arrival == .runs && way.slice * size % 16 == 0 && width * size % 8 == 0
+      if way.arrival == .boxed { return size == 2 && way.slice == 16 }
+      return way.slice * size % 16 == 0 && width * size % 8 == 0
         && shape.b * shape.d * size % 16 == 0
+    }
+
+    /// How many places of outputs that a tensor map writes there may be; 0: lanes write.
+    func places(tiles: Int, _ shape: KroneckerShape, size: Int) -> [Int] {
+      guard way.arrival != .copied else { return [0] }
+      if width < way.slice { return [3] }
+      let d = shape.d
+      // By lanes: no run of outputs is cut by an end, none has parts of sectors.
+      let isByLanes =
+        way.slice < d || (shape.b % (2 * tiles) == 0 && 2 * tiles * way.slice * size % 32 == 0)
+      let isWhole = size == 2 && way.slice == d && shape.b * d * size % 16 == 0
+      let isByMap =
+        way.arrival == .runs
+        ? tiles * d % 2 == 0 && 2 * tiles * d <= 256 : d == 8 || (d == 4 && tiles % 2 == 0)
+      return (isByLanes ? [0] : []) + (isWhole && isByMap ? [way.arrival == .runs ? 2 : 3] : [])
     }
 
     func allows(tiles: Int, _ shape: KroneckerShape, size: Int, isExact: Bool) -> Bool {
       let isTensor = way.arrival != .copied
       // Sums of a thread: four for each l and tile.
       guard tiles <= min(16, (isTensor && !isExact ? 48 : 32) / width) else { return false }
-      if way.arrival == .runs, shape.d * size % 8 != 0, (4 * tiles + 6) * shape.d > 212 {
-        return false
-      }
-      // No run of outputs is cut by an end, none has parts of sectors.
-      return !isTensor || way.slice < shape.d || width < way.slice
-        || (shape.b % (2 * tiles) == 0 && 2 * tiles * way.slice * size % 32 == 0)
+      return way.arrival != .runs || shape.d * size % 8 == 0 || (4 * tiles + 6) * shape.d <= 212
     }
   }
 
@@ -116,24 +127,27 @@ extension KroneckerGroupsPlan {
     _ body: (KroneckerGroupsPlan) -> Void
   ) {
     let way = division.way
-    for chunkSteps in [1, 2, 3, 4, 6, 8]
-    where chunkSteps * division.width <= 64 && chunkSteps <= ceilDivide(shape.c * size, 32)
-      && (way.arrival != .boxed || chunkSteps * 32 * way.slice % 128 == 0)
-    {
-      for isStationary in [true, false] {
-        for cluster in way.arrival == .boxed && way.slice < shape.d ? [1, 2] : [1] {
-          let plans = [8, 6, 5, 4, 3, 2].lazy.map { stages in
-            KroneckerGroupsPlan(
-              shape: shape, size: size, isExact: isExact, slice: way.slice,
-              width: division.width, tiles: tiles, columnUnits: division.columnUnits,
-              rowUnits: division.rowUnits, chunkSteps: chunkSteps, stages: stages,
-              isStationary: isStationary, isAligned: way.isAligned, arrival: way.arrival,
-              cluster: cluster)
-          }
-          if let plan = plans.first(where: { $0.sharedBytes <= PairPlan.sharedLimit }),
-            plan.parts % cluster == 0
-          {
-            body(plan)
+    for places in division.places(tiles: tiles, shape, size: size) {
+      for chunkSteps in [1, 2, 3, 4, 6, 8]
+      where chunkSteps * division.width <= 64 && chunkSteps <= ceilDivide(shape.c * size, 32)
+        && (way.arrival != .boxed || chunkSteps * 32 * way.slice % 128 == 0)
+      {
+        for isStationary in [true, false] {
+          for cluster in way.arrival == .copied ? [1] : [1, 2] {
+            let plans = [8, 6, 5, 4, 3, 2].lazy.map { stages in
+              KroneckerGroupsPlan(
+                shape: shape, size: size, isExact: isExact, slice: way.slice,
+                width: division.width, tiles: tiles, columnUnits: division.columnUnits,
+                rowUnits: division.rowUnits, chunkSteps: chunkSteps, stages: stages,
+                isStationary: isStationary, isAligned: way.isAligned, arrival: way.arrival,
+                cluster: cluster, places: places)
+            }
+            // Without threads that copy a stage is filled later.
+            if let plan = plans.first(where: { $0.sharedBytes <= PairPlan.sharedLimit }),
+              plan.parts % cluster == 0, plan.copyingThreads > 0 || plan.stages > 2
+            {
+              body(plan)
+            }
           }
         }
       }

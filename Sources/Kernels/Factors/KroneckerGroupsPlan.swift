@@ -25,6 +25,8 @@ public struct KroneckerGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   let isAligned: Bool
   /// How rows come, and for how many neighbouring parts at once.
   let arrival: Arrival, cluster: Int
+  /// Places of outputs that a tensor map writes while the products go on; 0: lanes write them.
+  let places: Int
 
   /// How rows come to shared memory; the numbers are the device code's.
   enum Arrival: Int, Sendable {
@@ -38,9 +40,18 @@ public struct KroneckerGroupsPlan: Hashable, Sendable, CustomStringConvertible {
 
   /// Whether rows come by a tensor map.
   var isTensor: Bool { arrival != .copied }
-  /// Places of outputs that are being written while the products go on: where warpgroups differ in l; else
-  /// lanes write them.
-  var writes: Int { arrival == .runs && width < slice ? 3 : 0 }
+  /// Threads that do nothing but copy: none where sums take all registers.
+  var copyingThreads: Int {
+    size == 2 && arrival == .boxed && slice == 16 && width == 8 && tiles > 5 ? 0 : 128
+  }
+  /// Whether the four lanes of a row have neighbouring outputs.
+  var hasNeighbours: Bool { places > 0 && (arrival == .boxed || width < slice) }
+  /// Tiles of outputs in one place.
+  var writtenTiles: Int {
+    guard hasNeighbours else { return tiles }
+    if slice * size == 16 || (copyingThreads == 0 && isStationary) { return 1 }
+    return tiles % 2 == 0 ? 2 : tiles % 3 == 0 ? 3 : 1
+  }
   /// Whether a lane reads whole runs: no access of 8 or 16 bytes takes l of one k.
   var isTogether: Bool { arrival == .runs && width * size % 8 != 0 }
 
@@ -70,12 +81,13 @@ public struct KroneckerGroupsPlan: Hashable, Sendable, CustomStringConvertible {
     tileRows * pitch + (isStationary ? 0 : roundUp(chunkSteps * stepBytes, alignment))
   }
   private var alignment: Int { isTensor ? 1024 : 1 }
-  /// Room in which outputs are put together, some tiles of 32 rows at a time.
+  /// Room in which outputs are put together, some tiles of 32 rows at a time: by each warpgroup for itself
+  /// where they do not differ in l.
   private var outputBytes: Int {
-    writes * 8 * (tiles % 2 == 0 ? 2 : tiles % 3 == 0 ? 3 : 1) * 32 * slice * size
+    places * (width < slice ? 1 : 2) * 8 * writtenTiles * 32 * slice * size
   }
   /// Bytes of a block's tensor maps.
-  var mapBytes: Int { writes > 0 ? 256 : isTensor ? 128 : 0 }
+  var mapBytes: Int { places > 0 ? 256 : isTensor ? 128 : 0 }
   var sharedBytes: Int {
     (isStationary ? roundUp(blockBytes, alignment) : 0) + stages * (stageBytes + 16) + 16
       + outputBytes + mapBytes
@@ -84,7 +96,8 @@ public struct KroneckerGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   /// Values of l read at once.
   var group: Int {
     if isTogether { return width }
-    return (size == 4 ? [4, 3, 2] : width * tiles <= 32 ? [8, 4, 6, 3, 2] : [4, 6, 3, 2])
+    let isWide = width * tiles <= 40 || copyingThreads == 0
+    return (size == 4 ? [4, 3, 2] : isWide ? [8, 4, 6, 3, 2] : [4, 6, 3, 2])
       .first { width % $0 == 0 } ?? 1
   }
 
@@ -126,7 +139,7 @@ public struct KroneckerGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   public var description: String {
     "l\(slice)/\(width) j\(part)/\(columns) rows \(tileRows) k\(chunk) x\(stages)"
       + (isStationary ? " stay" : "") + (isExact ? " exact" : "")
-      + ["", " map", " runs"][arrival.rawValue] + (writes > 0 ? " w\(writes)" : "")
+      + ["", " map", " runs"][arrival.rawValue] + (places > 0 ? " w\(places)" : "")
       + (cluster > 1 ? " cluster \(cluster)" : "")
   }
 

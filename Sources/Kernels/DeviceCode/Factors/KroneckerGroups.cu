@@ -14,32 +14,15 @@
 //            that all runs are aligned
 //   maps     only with TENSOR: room of 128 bytes for each block's tensor map of x, with WRITES for one of y, too
 //
-// Launch: grid (parts * slices, a, splits): neighbours in the grid read the same rows, which then come from L2; 384 threads, of which the last
-// 128 copy; `sharedBytes` of shared memory. Any number of rows. float32 accumulation. sm_90a only.
-#include "Async.cuh"
-#include "Factors/KroneckerGroupsOutputs.cuh"
-#if TESSERA_TENSOR
-#include "TensorMap.cuh"
-#endif
+// Launch: grid (parts * slices, a, splits): neighbours in the grid read the same rows, which then come from L2; 256 threads and PRODUCERS
+// (0 or 128) that copy; `sharedBytes` of shared memory. Any number of rows. float32 accumulation. sm_90a only.
+#include "Factors/KroneckerGroupsCopies.cuh"
 #include "Warpgroup.cuh"
 
 #ifndef TESSERA_KERNEL
 #define TESSERA_KERNEL kronecker_groups
 #endif
 
-constexpr int stages = TESSERA_STAGES, producers = 128;
-constexpr bool stationary = TESSERA_STATIONARY;
-constexpr int alignment = tensor ? 1024 : 1;
-
-constexpr int rowBytes = boxed ? boxes * boxBytes : tileRows * rowPitch, chunkBytes = chunkSteps * stepBytes;
-constexpr int stageBytes = rowBytes + (stationary ? 0 : divideUp(chunkBytes, alignment) * alignment);
-
-// Weights (if they stay), stages, outputs, room for the tensor maps, then a barrier for each stage's arrival, one for its release, one for
-// the weights.
-constexpr int weightBytes = stationary ? divideUp(blockBytes, alignment) * alignment : 0, outputRoom = weightBytes + stages * stageBytes;
-constexpr int mapRoom = outputRoom + outputBytes, mapBytes = writes ? 256 : tensor ? 128 : 0, barriers = mapRoom + mapBytes;
-constexpr int sharedBytes = barriers + 16 * stages + 16;
-static_assert(sharedBytes == TESSERA_SHARED, "the launcher's plan and the kernel agree");
 /// Operands are read one group ahead where there are registers for it.
 constexpr int sums = 4 * width * tiles, operandBuffers = sums > 128 ? 1 : 2;
 
@@ -49,11 +32,11 @@ constexpr int groups = chunkSteps * (width / group);
 constexpr bool continuous = stationary && operandBuffers == 2 && groups % 2 == 0;
 
 /// Adds the products of one chunk. `rows`: this lane's; `matrices`: this unit's columns of the chunk's weights. Calls `release` when
-/// the stage has been read.
-template <typename Release>
+/// the stage has been read, and `copyAhead` while the last products go on.
+template <typename Release, typename Ahead>
 __device__ __forceinline__ void multiply(
-    float (&acc)[width][4 * tiles], u32 (&values)[operandBuffers][copies][group][4], u32 rows, u32 matrices, int firstL,
-    const Release& release) {
+    float (&acc)[width][4 * tiles], u32 (&values)[operandBuffers][copies][group][4], u32 rows, u64 matrices, const Release& release,
+    const Ahead& copyAhead) {
 #pragma unroll
   for (int index = 0; index < groups; ++index) {
     const int step = index / (width / group), start = index % (width / group) * group;
@@ -62,46 +45,23 @@ __device__ __forceinline__ void multiply(
     warpgroupFence();
 #pragma unroll
     for (int l = 0; l < group; ++l) {
-      const u32 place = matrices + step * stepBytes + (firstL + start + l) * letterBytes;
+      const int place = step * stepBytes + (start + l) * letterBytes;
       if constexpr (exact) {
-        warpgroupMultiply(acc[start + l], operand[copies - 1][l], matrixDescriptor(place));
-        warpgroupMultiply(acc[start + l], operand[0][l], matrixDescriptor(place + matrixBytes));
+        warpgroupMultiply(acc[start + l], operand[copies - 1][l], matrixDescriptor(matrices, place));
+        warpgroupMultiply(acc[start + l], operand[0][l], matrixDescriptor(matrices, place + matrixBytes));
       }
-      warpgroupMultiply(acc[start + l], operand[0][l], matrixDescriptor(place));
+      warpgroupMultiply(acc[start + l], operand[0][l], matrixDescriptor(matrices, place));
     }
     warpgroupCommit();
     // Not before the products are started: only then have the loads come back.
     if (stationary && index == groups - 1) release();
+    if (index == groups - 1) copyAhead();
     // The registers of the group before are free again.
     warpgroupWait<operandBuffers - 1>();
   }
   if constexpr (!continuous) warpgroupWait<0>();
   if constexpr (!stationary) release();
 }
-
-#if TESSERA_TENSOR
-/// Writes the tensor map of rows of matrices [length, d] to `map` (in device memory), by one warp: [row][i][k l] where a slice is all of d (with
-/// `run` bytes in pieces of 8, of which a box takes enough), else [row][i][k][l].
-template <int length, int boxRows, int run = 0>
-__device__ __forceinline__ void makeMap(u8* map, u32 room, const Storage* rows, int count, int pitch, int lane) {
-  TensorMap made(room, lane);
-  if (lane == 0) {
-    constexpr int unit = run ? 8 : bytes;
-    made.begin<unit, flat ? 3 : 4, run ? 0 : flat ? 3 : 1>(rows);
-    if constexpr (flat) {
-      made.dimension<0>(length * d * bytes / unit, (run ? run : 128) / unit);
-      made.dimension<1>(a, 1, (i64)length * d * bytes);
-      made.dimension<2>(count, boxRows, (i64)pitch * bytes);
-    } else {
-      made.dimension<0>(d, slice);
-      made.dimension<1>(length, boxLength, (i64)d * bytes);
-      made.dimension<2>(a, 1, (i64)length * d * bytes);
-      made.dimension<3>(count, boxRows, (i64)pitch * bytes);
-    }
-  }
-  made.publish(map);
-}
-#endif
 
 #if TESSERA_TENSOR
 #define MAPS u32 *__restrict__ maps,
@@ -114,6 +74,112 @@ __device__ __forceinline__ void makeMap(u8* map, u32 room, const Storage* rows, 
 /// Waits for all threads that multiply.
 __device__ __forceinline__ void consumerSync() { asm volatile("bar.sync 1, %0;" ::"n"(consumers) : "memory"); }
 
+/// Waits for all threads that put their outputs together with those of warpgroup `unit`.
+__device__ __forceinline__ void writersSync(int unit) {
+  asm volatile("bar.sync %0, %1;" ::"r"(2 + (writers < consumers ? unit : 0)), "n"(writers) : "memory");
+}
+
+/// Multiplies: what both warpgroups do.
+__device__ __forceinline__ void consume(const Block& block, const Epilogue& epilogue) {
+  const u32 shared = block.shared, arrived = shared + barriers, released = arrived + 8 * stages;
+  const int rows = block.rows, i = block.i, firstL = block.firstL;
+  const int sharing = block.byMap ? cluster : 1, count = block.chunkCount();
+  const int lane = threadIdx.x & 31, unit = threadIdx.x >> 7, warpRow = (threadIdx.x >> 5 & 3) * 8;
+  const int first = unit % widthUnits * width, column = unit / widthUnits % columnUnits * columns;
+  const int rowUnit = unit / widthUnits / columnUnits * 64 + warpRow;
+  const u32 rowPlace = rowsOfLane(rowUnit, first, lane);
+  // To every block that copies for this one; without a branch: sums are under way. What the copy engine fills is released by one
+  // lane for its warp.
+  const auto release = [&](int stage) {
+    const u32 barrier = released + 8 * stage;
+    if constexpr (tensor) __syncwarp();
+    if constexpr (cluster > 1)
+      barrierArriveRemoteIf(lane < sharing, barrier, sharing > 1 ? lane : clusterRank());
+    else if constexpr (tensor)
+      barrierArriveIf(lane == 0, barrier);
+    else
+      barrierArrive(barrier);
+  };
+#if TESSERA_WRITES
+  const bool writesByMap = (((u64)epilogue.y | (u64)(epilogue.pitch * bytes)) & 15) == 0 && b * d * bytes % 16 == 0;
+  int written = 0;
+  u8* const map = block.map + 128;
+  if (writesByMap && threadIdx.x < 32)
+    makeMap<b, writtenRows, neighbours ? 0 : writtenBytes>(map, shared + mapRoom + 128, epilogue.y, rows, epilogue.pitch, lane);
+  if constexpr (writers < consumers) {
+    consumerSync();
+    if (writesByMap && unit == 1) acquireMap(map);
+  }
+#endif
+  // Where no other threads copy: the next chunk, if it is before number `limit`, from which on stages are in use.
+  int copied = stages - 1;
+  const auto copyAhead = [&](int limit) {
+    if (producers == 0 && threadIdx.x == 0 && copied < min(limit, count)) copyChunk(block, copied++);
+  };
+  float acc[width][4 * tiles];
+  if (stationary && count > 0) barrierWait(released + 8 * stages, 0);
+#pragma unroll 1
+  for (int tile = block.start; tile < block.stop; ++tile) {
+#pragma unroll
+    for (int l = 0; l < width; ++l)
+#pragma unroll
+      for (int e = 0; e < 4 * tiles; ++e) acc[l][e] = 0.0f;
+    u32 values[operandBuffers][copies][group][4];
+#pragma unroll 1
+    for (int chunkIndex = 0; chunkIndex < chunks; ++chunkIndex) {
+      const int index = (tile - block.start) * chunks + chunkIndex, stage = index % stages;
+      const u32 base = shared + weightBytes + stage * stageBytes;
+      if (producers == 0 && !block.byMap) {
+        // No one reads the stage: all are past the barrier of the chunk before.
+        copyRows<consumers>(block, index, threadIdx.x, true);
+        consumerSync();
+      }
+      barrierWait(arrived + 8 * stage, index / stages & 1);
+      const u32 matrices = (stationary ? shared + chunkIndex * chunkBytes : base + rowBytes) + column * 32 + first * letterBytes;
+      multiply(
+          acc, values, base + rowPlace, matrixDescriptor(matrices), [&] { release(stage); }, [&] { copyAhead(index + stages); });
+    }
+    if constexpr (continuous) warpgroupWait<0>();
+    const i64 firstRow = (i64)tile * tileRows;
+#if TESSERA_WRITES
+#pragma unroll
+    for (int h = 0; h < 2; ++h)
+#pragma unroll
+      for (int t = 0; t < tiles; t += writtenTiles) {
+        const u32 room = shared + outputRoom + (unit % (consumers / writers) * writes + written % writes) * placeBytes;
+        const i64 begin = firstRow + unit / widthUnits / columnUnits * 64 + h * 32;
+        const int output = block.firstOutput + column + 8 * t;
+        ++written;
+        if constexpr (neighbours) putOutputs(acc, t, h, epilogue, room, begin, rows, i, output, warpRow, firstL, first, lane);
+        else putRuns(acc, h, epilogue, room, begin, rows, i, output, warpRow, lane);
+        fenceAsync();
+        // The next place is free, too.
+        if (threadIdx.x % writers == 0) writesWait<writes - 2>();
+        writersSync(unit);
+        // All have read the last stage.
+        if (h == 0 && t == 0) copyAhead((tile + 1 - block.start) * chunks + stages);
+        if (!writesByMap) {
+          writeOutputs(epilogue, room, begin, rows, i, output, firstL);
+        } else if (threadIdx.x % writers == 0) {
+#pragma unroll
+          for (int box = 0; box < (neighbours ? writtenBytes / 128 : 1); ++box) {
+            const u32 source = room + box * (writtenRows * 128);
+            if constexpr (!neighbours) writeBox(map, source, output * d * bytes / 8, i, (int)begin);
+            else if constexpr (flat) writeBox(map, source, output * d + box * (128 / bytes), i, (int)begin);
+            else writeBox(map, source, firstL, output + box * boxLength, i, (int)begin);
+          }
+          writesCommit();
+        }
+      }
+#else
+    finish(acc, epilogue, firstRow + rowUnit, rows, i, block.firstOutput + column + (lane & 3) * 2 * tiles, firstL + first, lane);
+#endif
+  }
+#if TESSERA_WRITES
+  if (threadIdx.x % writers == 0) writesWait<0>();
+#endif
+}
+
 extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) TESSERA_KERNEL(
     const Storage* __restrict__ x, const u32* __restrict__ packed, EPILOGUE_INPUTS, Storage* __restrict__ y, MAPS EPILOGUE_SCALARS,
     int rows, int pitchX) {
@@ -122,180 +188,53 @@ extern "C" __global__ void CLUSTER __launch_bounds__(consumers + producers, 1) T
   const Epilogue epilogue{
       y, TESSERA_EPILOGUE & 1 ? bias : nullptr, TESSERA_EPILOGUE & 2 ? gate : nullptr, TESSERA_EPILOGUE & 4 ? residual : nullptr, pitchY,
       TESSERA_Y_ALIGNED || aligned};
-  const int i = blockIdx.y, sliceIndex = blockIdx.x / parts, firstOutput = blockIdx.x % parts * part, firstL = sliceIndex * slice;
-  const u32 shared = sharedAddress(memory), stageBase = shared + weightBytes;
-  const u32 arrived = shared + barriers, released = arrived + 8 * stages, weightsArrived = released + 8 * stages;
+  const int i = blockIdx.y, sliceIndex = blockIdx.x / parts, partIndex = blockIdx.x % parts;
+  const u32 shared = sharedAddress(memory), arrived = shared + barriers, released = arrived + 8 * stages;
   const int rowTiles = divideUp(rows, tileRows), start = (i64)rowTiles * blockIdx.z / gridDim.z;
-  const int stop = (i64)rowTiles * (blockIdx.z + 1) / gridDim.z, stageCount = (stop - start) * chunks;
-  const u8* weights = (const u8*)packed + ((i64)(i * slices + sliceIndex) * parts + blockIdx.x % parts) * blockBytes;
+  const int stop = (i64)rowTiles * (blockIdx.z + 1) / gridDim.z;
+  const u8* weights = (const u8*)packed + ((i64)(i * slices + sliceIndex) * parts + partIndex) * blockBytes;
   // A view of another array may begin anywhere; then every block copies by elements, for itself.
   const bool isMisaligned = ((u64)x | (u64)((i64)pitchX * bytes)) & 15, byMap = tensor && !isMisaligned;
-  const int sharing = byMap ? cluster : 1;
 #if TESSERA_TENSOR
   u8* map = (u8*)maps + (((i64)blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) * mapBytes;
+#else
+  u8* map = nullptr;
 #endif
+  const Block block{x, weights, map, shared, start, stop, rows, pitchX, i, partIndex * part, sliceIndex * slice, byMap};
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < stages; ++stage) {
       barrierInit(arrived + 8 * stage, byMap ? 1 : producers + 1);
-      barrierInit(released + 8 * stage, tensor ? consumers / 32 * sharing : consumers);
+      barrierInit(released + 8 * stage, tensor ? consumers / 32 * (byMap ? cluster : 1) : consumers);
     }
-    barrierInit(weightsArrived, 1);
+    barrierInit(released + 8 * stages, 1);
     fenceBarrierInit();
   }
   if constexpr (cluster > 1) clusterSync();
   else __syncthreads();
 
-  // Stage n is chunk n mod chunks of the n / chunks-th tile of rows.
-  if (threadIdx.x >= consumers) {
+  const int count = block.chunkCount();
+  if constexpr (producers == 0) {
+    beginCopies(block, threadIdx.x);
+    if (threadIdx.x == 0)
+      for (int index = 0; index < min(stages - 1, count); ++index) copyChunk(block, index);
+    consume(block, epilogue);
+  } else if (threadIdx.x >= consumers) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(tensor || sums > 128 ? 24 : 56));
     const int thread = threadIdx.x - consumers;
-    if (thread == 0 && stationary && stageCount > 0) {
-      barrierExpect(weightsArrived, blockBytes);
-      bulkCopy(shared, weights, blockBytes, weightsArrived);
-    }
-#if TESSERA_TENSOR
+    beginCopies(block, thread);
     if (byMap) {
-      if (thread < 32) {
-        makeMap<c, tileRows, boxed ? 0 : rowPitch>(map, shared + mapRoom, x, rows, pitchX, thread);
-        if (thread == 0) {
-          for (int index = 0; index < stageCount; ++index) {
-            const int stage = index % stages, firstK = index % chunks * chunk;
-            const u32 barrier = arrived + 8 * stage, target = stageBase + stage * stageBytes;
-            barrierWait(released + 8 * stage, index / stages & 1 ^ 1);
-            barrierExpect(barrier, rowBytes + (stationary ? 0 : chunkBytes));
-            const int firstRow = (start + index / chunks) * tileRows;
-            if constexpr (!boxed) copyBox<1>(target, map, firstK * d * bytes / 8, i, firstRow, barrier);
-#pragma unroll
-            for (int box = 0; box < (boxed ? boxes : 0); ++box)
-              if (box % cluster == blockIdx.x % cluster) {
-                if constexpr (flat)
-                  copyBox<cluster>(target + box * boxBytes, map, (firstK + box * boxLength) * d, i, firstRow, barrier);
-                else
-                  copyBox<cluster>(target + box * boxBytes, map, firstL, firstK + box * boxLength, i, firstRow, barrier);
-              }
-            if constexpr (!stationary) bulkCopy(target + rowBytes, weights + (i64)(index % chunks) * chunkBytes, chunkBytes, barrier);
-          }
-        }
-      }
-    } else
-#endif
-    {
-      constexpr bool wholeSegments = TESSERA_X_ALIGNED && !tensor;
-      for (int index = 0; index < stageCount; ++index) {
-        const int stage = index % stages;
-        const u32 barrier = arrived + 8 * stage, target = stageBase + stage * stageBytes;
-        barrierWait(released + 8 * stage, index / stages & 1 ^ 1);
-        if (thread == 0) {
-          if constexpr (stationary) {
-            barrierArrive(barrier);
-          } else {
-            barrierExpect(barrier, chunkBytes);
-            bulkCopy(target + rowBytes, weights + (i64)(index % chunks) * chunkBytes, chunkBytes, barrier);
-          }
-        }
-        const i64 firstRow = (i64)(start + index / chunks) * tileRows;
-        const int firstK = index % chunks * chunk, present = min(chunk, c - firstK), count = min(tileRows, rows - (int)firstRow);
-        const Storage* origin = x + firstRow * pitchX + ((i64)i * c + firstK) * d + firstL;
-        // Positions past c are zeros; rows past the end are left as they are, and their results are not written.
-        if (wholeSegments && !isMisaligned) {
-          // One segment for all k where the slice is all of d, else one at each k.
-          constexpr int vector = 16 / bytes, segment = wholeSegments ? (slice == d ? chunk * d : slice) / vector : 1;
-          constexpr int segments = slice == d ? 1 : chunk;
-          for (int piece = thread; piece < count * segments * segment; piece += producers) {
-            const int e = piece % segment * vector, k = piece / segment % segments, row = piece / segment / segments;
-            const bool exists = slice == d ? e < present * d : k < present;
-            asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target + row * rowPitch + (k * slice + e) * bytes),
-                         "l"(exists ? origin + (i64)row * pitchX + k * d + e : x), "r"(exists ? 16 : 0)
-                         : "memory");
-          }
-          asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
-        } else {
-          // By few registers where this is the exception.
-#pragma unroll(tensor ? 1 : 4)
-          for (int element = thread; element < count * chunk * slice; element += producers) {
-            const int l = element % slice, k = element / slice % chunk, row = element / slice / chunk;
-            const Storage value = k < present && firstL + l < d ? origin[(i64)row * pitchX + (i64)k * d + l] : (Storage)0;
-            const int place = boxed ? k / boxLength * boxBytes + row * 128 + ((k % boxLength * letters + l * bytes) ^ (row & swizzle) << 4)
-                                     : row * rowPitch + (k * slice + l) * bytes;
-            *(Storage*)(memory + (target - shared) + place) = value;
-          }
-          barrierArrive(barrier);
-        }
+      if (thread == 0)
+        for (int index = 0; index < count; ++index) copyChunk(block, index);
+    } else {
+      for (int index = 0; index < count; ++index) {
+        barrierWait(released + 8 * (index % stages), index / stages & 1 ^ 1);
+        if (thread == 0) copyChunk(block, index);
+        copyRows<producers>(block, index, thread, isMisaligned);
       }
     }
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(tensor || sums > 128 ? 240 : 224));
-    const int lane = threadIdx.x & 31, unit = threadIdx.x >> 7, warpRow = (threadIdx.x >> 5 & 3) * 8;
-    const int first = unit % widthUnits * width, column = unit / widthUnits % columnUnits * columns;
-    const int rowUnit = unit / widthUnits / columnUnits * 64 + warpRow;
-    const u32 rowPlace = rowsOfLane(rowUnit, first, lane);
-    // To every block that copies for this one; without a branch: sums are under way. What the copy engine fills is released by one
-    // lane for its warp.
-    const auto release = [&](int stage) {
-      const u32 barrier = released + 8 * stage;
-      if constexpr (tensor) __syncwarp();
-      if constexpr (cluster > 1)
-        barrierArriveRemoteIf(lane < sharing, barrier, sharing > 1 ? lane : clusterRank());
-      else if constexpr (tensor)
-        barrierArriveIf(lane == 0, barrier);
-      else
-        barrierArrive(barrier);
-    };
-#if TESSERA_WRITES
-    const bool writesByMap = (((u64)y | (u64)((i64)pitchY * bytes)) & 15) == 0 && b * d * bytes % 16 == 0;
-    int written = 0;
-    map += 128;
-    if (writesByMap && threadIdx.x < 32) makeMap<b, writtenRows>(map, shared + mapRoom + 128, y, rows, pitchY, lane);
-#endif
-    float acc[width][4 * tiles];
-    if (stationary && stageCount > 0) barrierWait(weightsArrived, 0);
-#pragma unroll 1
-    for (int tile = start; tile < stop; ++tile) {
-#pragma unroll
-      for (int l = 0; l < width; ++l)
-#pragma unroll
-        for (int e = 0; e < 4 * tiles; ++e) acc[l][e] = 0.0f;
-      u32 values[operandBuffers][copies][group][4];
-#pragma unroll 1
-      for (int chunkIndex = 0; chunkIndex < chunks; ++chunkIndex) {
-        const int index = (tile - start) * chunks + chunkIndex, stage = index % stages;
-        const u32 base = stageBase + stage * stageBytes;
-        barrierWait(arrived + 8 * stage, index / stages & 1);
-        const u32 matrices = (stationary ? shared + chunkIndex * chunkBytes : base + rowBytes) + column * 32;
-        multiply(acc, values, base + rowPlace, matrices, first, [&] { release(stage); });
-      }
-      if constexpr (continuous) warpgroupWait<0>();
-      const i64 firstRow = (i64)tile * tileRows;
-#if TESSERA_WRITES
-#pragma unroll
-      for (int h = 0; h < 2; ++h)
-#pragma unroll
-        for (int t = 0; t < tiles; t += writtenTiles) {
-          const u32 room = shared + outputRoom + written % writes * (writtenBytes * writtenRows);
-          const i64 begin = firstRow + h * 32;
-          const int output = firstOutput + 8 * t;
-          ++written;
-          if (threadIdx.x == 0) writesWait<writes - 1>();
-          consumerSync();
-          putOutputs(acc, t, h, epilogue, room, begin, rows, i, output, warpRow, first, lane);
-          fenceAsync();
-          consumerSync();
-          if (!writesByMap) {
-            writeOutputs(epilogue, room, begin, rows, i, output);
-          } else if (threadIdx.x == 0) {
-#pragma unroll
-            for (int box = 0; box < writtenBytes / 128; ++box)
-              writeBox(map, room + box * (writtenRows * 128), output * d + box * (128 / bytes), i, (int)begin);
-            writesCommit();
-          }
-        }
-#else
-      finish(acc, epilogue, firstRow + rowUnit, rows, i, firstOutput + column + (lane & 3) * 2 * tiles, firstL + first, lane);
-#endif
-    }
-#if TESSERA_WRITES
-    if (threadIdx.x == 0) writesWait<0>();
-#endif
+    consume(block, epilogue);
   }
   // Until all have arrived, others may still copy to this block, or arrive at its barriers.
   if constexpr (cluster > 1) {

@@ -3,12 +3,17 @@
 #include "Factors/Epilogue.cuh"
 #include "Factors/KroneckerGroupsRows.cuh"
 
-// With WRITES (and runs) the warpgroups differ in l, and put their outputs together in shared memory, some tiles of 32 rows at a time in one
-// of WRITES places, [128 bytes][row][128 bytes] swizzled as boxes of x are; by a tensor map of y they are written while the products go on.
-constexpr int writes = TESSERA_WRITES, writtenTiles = tiles % 2 == 0 ? 2 : tiles % 3 == 0 ? 3 : 1, writtenRows = 32;
-constexpr int writtenBytes = 8 * writtenTiles * letters, outputBytes = writes * writtenBytes * writtenRows;
-static_assert(!writes || (tensor && !boxed && letters % 16 == 0 && width * bytes % 8 == 0), "whole pieces of 16 bytes");
-static_assert(!tensor || (writes ? 2 : 1) == widthUnits, "whole sectors");
+// With WRITES outputs are put together in shared memory, 32 rows at a time, in one of WRITES places, and written by a tensor map of y while
+// the products go on: by both warpgroups where they differ in l, else by each for itself. NEIGHBOURS: some tiles at a time, [128 bytes]
+// [row][128 bytes] swizzled as boxes of x are; else (runs) all tiles, [row][outputs].
+constexpr int writes = TESSERA_WRITES, writtenRows = 32;
+constexpr bool neighbours = TESSERA_NEIGHBOURS;
+constexpr int writtenTiles = TESSERA_WRITTEN_TILES;
+constexpr int writers = widthUnits == 2 ? consumers : 128;
+constexpr int writtenBytes = 8 * writtenTiles * letters, placeBytes = writtenBytes * writtenRows;
+constexpr int outputBytes = consumers / writers * writes * placeBytes;
+static_assert(!writes || (tensor && writes > 1 && tiles % writtenTiles == 0 && writtenBytes % (neighbours ? 128 : 16) == 0), "whole pieces");
+static_assert(!tensor || widthUnits == 1 || writes, "whole sectors");
 
 /// All l of a block in one lane: its outputs are one run.
 constexpr bool whole = d == width;
@@ -49,15 +54,15 @@ __device__ __forceinline__ void storeWords(u32 address, const u32 (&v)[4]) {
 }
 
 /// Puts outputs of 32 rows (half `h`), those of tiles from `firstTile` on, into shared memory at `room`. `tileRow`: this warp's first of the
-/// 32; the rest as in finish.
+/// 32; `l`: its first in the slice that begins at `firstL`; the rest as in finish.
 __device__ __forceinline__ void putOutputs(
     const float (&acc)[width][4 * tiles], int firstTile, int h, const Epilogue& epilogue, u32 room, i64 firstRow, int rows, int i, int output,
-    int tileRow, int l, int lane) {
+    int tileRow, int firstL, int l, int lane) {
   const int placeRow = tileRow + rowOfLane(lane);
 #pragma unroll
   for (int j = 0; j < 2 * writtenTiles; ++j) {
     // The order of outputs that writes have: outputOfColumn.
-    const int mine = 4 * j + (lane & 3), first = (i * b + output + mine) * d + l;
+    const int mine = 4 * j + (lane & 3), first = (i * b + output + mine) * d + firstL + l;
     float values[width];
 #pragma unroll
     for (int e = 0; e < width; ++e) values[e] = acc[e][firstTile * 4 + j / 2 * 4 + 2 * h + j % 2];
@@ -68,20 +73,39 @@ __device__ __forceinline__ void putOutputs(
       u32 word[words];
       Epilogue::pack(word, values, n * (4 * words / bytes));
       const int begin = mine * letters + l * bytes + 4 * words * n;
-      storeWords(room + begin / 128 * (writtenRows * 128) + placeRow * 128 + (begin % 128 ^ (placeRow & 7) << 4), word);
+      storeWords(room + begin / 128 * (writtenRows * 128) + placeRow * 128 + (begin % 128 ^ (placeRow & swizzle) << 4), word);
     }
   }
 }
 
-/// Writes the outputs at `room`, of 32 rows from `firstRow` on, where no tensor map of y exists: by all threads that multiply.
-__device__ __forceinline__ void writeOutputs(const Epilogue& epilogue, u32 room, i64 firstRow, int rows, int i, int output) {
+/// The same of all tiles, a run in each lane.
+__device__ __forceinline__ void putRuns(
+    const float (&acc)[width][4 * tiles], int h, const Epilogue& epilogue, u32 room, i64 firstRow, int rows, int i, int output, int tileRow,
+    int lane) {
+  constexpr int length = 2 * tiles * width;
+  const int placeRow = tileRow + rowOfLane(lane), mine = (lane & 3) * 2 * tiles, first = (i * b + output + mine) * d;
+  float values[length];
+#pragma unroll
+  for (int e = 0; e < length; ++e) values[e] = acc[e % width][e / width / 2 * 4 + 2 * h + e / width % 2];
+  if (firstRow + placeRow < rows) epilogue.apply(firstRow + placeRow, first, (i * b + b) * d, values);
+#pragma unroll
+  for (int n = 0; n < length * bytes / 8; ++n) {
+    u32 word[2];
+    Epilogue::pack(word, values, n * (8 / bytes));
+    storeWords(room + placeRow * writtenBytes + mine * letters + 8 * n, word);
+  }
+}
+
+/// Writes the outputs at `room`, of 32 rows from `firstRow` on, where no tensor map of y exists: by all threads that put them there.
+__device__ __forceinline__ void writeOutputs(const Epilogue& epilogue, u32 room, i64 firstRow, int rows, int i, int output, int firstL) {
   constexpr int pieces = writtenBytes / 16, vector = 16 / bytes;
 #pragma unroll 1
-  for (int index = threadIdx.x; index < writtenRows * pieces; index += consumers) {
+  for (int index = threadIdx.x % writers; index < writtenRows * pieces; index += writers) {
     const int piece = index % pieces, row = index / pieces, mine = output + piece * vector / slice;
     if (firstRow + row >= rows || mine >= b) continue;
     u32 words[4];
-    loadWords(words, room + piece / 8 * (writtenRows * 128) + row * 128 + (piece % 8 ^ row & 7) * 16);
-    epilogue.storeWords(firstRow + row, (i * b + mine) * d + piece * vector % slice, words);
+    loadWords(words, neighbours ? room + piece / 8 * (writtenRows * 128) + row * 128 + (piece % 8 ^ row & swizzle) * 16
+                                : room + row * writtenBytes + piece * 16);
+    epilogue.storeWords(firstRow + row, flat ? (i * b + output) * d + piece * vector : (i * b + mine) * d + firstL + piece * vector % slice, words);
   }
 }

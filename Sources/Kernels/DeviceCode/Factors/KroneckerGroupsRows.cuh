@@ -6,11 +6,20 @@ constexpr int rowPitch = TESSERA_X_PITCH, bytes = Element::bytes;
 constexpr int widthUnits = slice / width, rowUnits = TESSERA_ROW_UNITS, tileRows = 64 * rowUnits;
 constexpr int consumers = 256;
 static_assert(widthUnits * columnUnits * rowUnits == 2, "two warpgroups multiply");
+/// Threads that do nothing but copy: none where sums take all registers.
+constexpr int producers = TESSERA_PRODUCERS;
+
+/// The l of one access to shared memory: of 16 bytes where there are registers for what it reads (accesses of 8 of every 16 bytes meet in
+/// banks).
+constexpr int group = together ? width : bytes == 4
+    ? (width % 4 == 0 ? 4 : width % 3 == 0 ? 3 : width % 2 == 0 ? 2 : 1)
+    : width % 8 == 0 && (width * tiles <= 40 || producers == 0) ? 8
+    : (width % 4 == 0 ? 4 : width % 6 == 0 ? 6 : width % 3 == 0 ? 3 : width % 2 == 0 ? 2 : 1);
 
 // By a tensor map rows lie in boxes of 128 bytes of each row (TENSOR 1), [box][row][k of the box][l], in which the 16 bytes at n of row r
 // are at n ^ r % 8, or n ^ r % 2 where the box is not one run: lanes of one access then meet in no bank, without padding. A cluster of
 // neighbouring parts shares the rows: each block copies some boxes to all. Or (TENSOR 2) the run of all k and l of a chunk is one box,
-// with bytes of what follows for padding: any d whose runs of all c are whole 16 bytes.
+// with bytes of what follows for padding: any d whose runs of all c are whole 16 bytes; of a cluster each block copies some rows to all.
 constexpr bool tensor = TESSERA_TENSOR, boxed = TESSERA_TENSOR == 1;
 constexpr int cluster = TESSERA_CLUSTER;
 constexpr bool flat = slice == d;
@@ -19,7 +28,9 @@ static_assert(!boxed || (128 % letters == 0 && letters <= 32 && chunk % boxLengt
 static_assert(!boxed || flat || letters == 32, "whole lines of the swizzle");
 static_assert(!tensor || boxed || (flat && c * d * bytes % 16 == 0 && rowPitch <= 2048), "runs of whole 16 bytes");
 constexpr int swizzle = flat ? 7 : 1;
-static_assert(parts % cluster == 0 && (boxed || cluster == 1), "whole clusters");
+static_assert(parts % cluster == 0, "whole clusters");
+/// The rows of one box.
+constexpr int boxRows = boxed ? tileRows : tileRows / cluster;
 static_assert(boxed || (rowPitch % 16 == 0 && rowPitch >= chunk * slice * bytes), "whole chunks");
 
 /// The row (of 8) of a lane: those of one access differ in the bits that keep its boxes' 16 bytes apart.

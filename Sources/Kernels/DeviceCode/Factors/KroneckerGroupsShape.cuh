@@ -17,10 +17,6 @@ constexpr int part = columns * columnUnits, parts = divideUp(b, part), partTiles
 /// Whether a lane's k of a step follow one another: where no access of 8 or 16 bytes takes l of one k, it takes all l of those k.
 constexpr bool together = TESSERA_TOGETHER;
 static_assert(!together || width == d, "all l in one lane");
-/// The l of one access to shared memory.
-constexpr int group = together ? width : TESSERA_ELEMENT == 2
-    ? (width % 4 == 0 ? 4 : width % 3 == 0 ? 3 : width % 2 == 0 ? 2 : 1)
-    : (width % 8 == 0 && width * tiles <= 32 ? 8 : width % 4 == 0 ? 4 : width % 6 == 0 ? 6 : width % 3 == 0 ? 3 : width % 2 == 0 ? 2 : 1);
 static_assert(slice % width == 0, "whole units of work");
 
 // A step is what one instruction contracts: 32 bytes. A chunk of steps is one stage; the contraction is padded to whole chunks.
@@ -41,9 +37,9 @@ __device__ __forceinline__ int contractionIndex(int k) {
   return Element::bytes == 4 ? k : k / 8 * 8 + k % 8 / 2 + k % 2 * 4;
 }
 
-/// The output (of the part) in column `column` of tile `tile`: a lane's columns of a unit are 2 * tiles consecutive outputs, with WRITES the
-/// four lanes of a row have neighbours.
+/// The output (of the part) in column `column` of tile `tile`: a lane's columns of a unit are 2 * tiles consecutive outputs, with
+/// NEIGHBOURS the four lanes of a row have neighbours.
 __device__ __forceinline__ int outputOfColumn(int tile, int column) {
-  if constexpr (TESSERA_WRITES != 0) return tile * 8 + column % 2 * 4 + column / 2;
+  if constexpr (TESSERA_NEIGHBOURS) return tile * 8 + column % 2 * 4 + column / 2;
   return tile / tiles * columns + column / 2 * 2 * tiles + tile % tiles * 2 + column % 2;
 }
