@@ -289,7 +289,11 @@ def groups():
         groups_case((2, 64, 40, 32), 150, choose=lambda plan: plan.cluster == 2)
         groups_case((1, 48, 36, 4), 200, choose=lambda plan: plan.tensor and not plan.stationary)
         groups_case((1, 48, 64, 6), 200, choose=lambda plan: plan.tensor == 2)
-        groups_case((2, 48, 32, 24), 200, choose=lambda plan: plan.writes > 0)
+        groups_case((2, 48, 32, 24), 200, choose=lambda plan: plan.places > 0 and plan.cluster == 2)
+        groups_case((1, 96, 96, 16), 200, choose=lambda plan: plan.producers == 0)
+        groups_case((1, 96, 96, 32), 200, choose=lambda plan: plan.producers == 0 and plan.cluster == 2)
+        groups_case((1, 48, 36, 4), 200, choose=lambda plan: plan.places > 0)
+        groups_case((1, 48, 64, 6), 200, choose=lambda plan: plan.places > 0)
         turn_case(2, 37, 5, 9, extras=True)
         turn_case(1, 64, 96, 9)
         return
@@ -304,8 +308,8 @@ def groups():
     # By tensor maps: whole lines and lines of 32 bytes, alone and shared; ragged everywhere; rows that begin anywhere fall back.
     for pattern in ((1, 64, 64, 16), (2, 64, 40, 32), (3, 100, 52, 4), (2, 96, 70, 48), (2, 144, 60, 2), (3, 100, 50, 8), (1, 192, 192, 64)):
         for stationary in (True, False):
-            for cluster in (1, 2) if pattern[3] > 16 else (1,):
-                choose = lambda plan: plan.tensor and plan.cluster == cluster and plan.stationary == stationary
+            for cluster in (1, 2):
+                choose = lambda plan: plan.tensor and not plan.places and plan.cluster == cluster and plan.stationary == stationary
                 groups_case(pattern, 777, choose=choose)
                 groups_case(pattern, 130, "float16", activation="gelu", extras=True, choose=choose)
                 groups_case(pattern, 333, "float32", choose=choose)
@@ -317,15 +321,30 @@ def groups():
         for stationary in (True, False):
             for element, more in kinds:
                 groups_case(pattern, 333 + 64 * index, element, **more,
-                            choose=lambda plan: plan.tensor == 2 and not plan.writes and plan.stationary == stationary)
+                            choose=lambda plan: plan.tensor == 2 and not plan.places and plan.stationary == stationary)
     for index, pattern in enumerate(((3, 48, 100, 24), (2, 48, 40, 12), (1, 96, 64, 16))):
         for number in (0, 1, 3 + index, 20):
             for element, more in kinds if pattern[3] == 24 else kinds[2:]:
-                groups_case(pattern, 333 + 64 * index, element, **more, choose=lambda plan: plan.writes > 0, plan_index=number)
-    groups_case((1, 96, 64, 24), 3000, choose=lambda plan: plan.writes > 0, extra_pitch=8)
-    groups_case((1, 96, 64, 24), 300, choose=lambda plan: plan.writes > 0, extra_pitch=4, aligned=True)
+                groups_case(pattern, 333 + 64 * index, element, **more, choose=lambda plan: plan.places > 0 and plan.width < plan.slice, plan_index=number)
+    groups_case((1, 96, 64, 24), 3000, choose=lambda plan: plan.places > 0 and plan.width < plan.slice, extra_pitch=8)
+    groups_case((1, 96, 64, 24), 300, choose=lambda plan: plan.places > 0 and plan.width < plan.slice, extra_pitch=4, aligned=True)
     for pattern in ((1, 64, 48, 24), (2, 64, 40, 32), (1, 64, 48, 3)):
         groups_case(pattern, 100, offset=3, extra_pitch=5, choose=lambda plan: plan.tensor > 0, aligned=True, extras=True)
+    # Warpgroups that differ in l, with copying threads and without; each warpgroup's outputs by maps; runs that two blocks share.
+    split = lambda plan: plan.places > 0 and plan.width < plan.slice
+    alone = lambda plan: plan.places > 0 and plan.width == plan.slice
+    for patterns, chosen in ((((2, 96, 96, 16), (1, 96, 48, 32), (1, 100, 52, 48)), split), (((3, 100, 52, 4), (2, 96, 70, 8), (1, 48, 64, 6), (2, 64, 112, 3)), alone),
+                             (((1, 96, 80, 24), (2, 64, 64, 3)), lambda plan: plan.tensor == 2 and plan.cluster == 2)):
+        for pattern in patterns:
+            for producers in (0, 128) if chosen is split else (128,):
+                for cluster in (1, 2):
+                    for stationary in (True, False):
+                        choose = lambda plan: chosen(plan) and plan.producers == producers and plan.cluster == cluster and plan.stationary == stationary
+                        groups_case(pattern, 777, choose=choose)
+                        groups_case(pattern, 130, "float16", activation="gelu", extras=True, choose=choose)
+                groups_case(pattern, 300, extra_pitch=8, choose=lambda plan: chosen(plan) and plan.producers == producers)
+                groups_case(pattern, 200, offset=3, extra_pitch=5, choose=lambda plan: chosen(plan) and plan.producers == producers, aligned=True, extras=True)
+                groups_case(pattern, 5000, choose=lambda plan: chosen(plan) and plan.producers == producers, plan_index=1)
     for units in ("column_units", "row_units"):
         groups_case((1, 256, 128, 16), 3000, choose=lambda plan: getattr(plan, units) == 2)
     for pattern in ((3, 50, 37, 7), (1, 5, 3, 2), (2, 9, 17, 5), (1, 33, 65, 40), (1, 16, 16, 37)):
