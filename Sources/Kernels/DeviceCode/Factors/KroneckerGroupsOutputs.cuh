@@ -45,14 +45,6 @@ __device__ __forceinline__ void finish(
   }
 }
 
-/// 2 or 4 words in one access.
-__device__ __forceinline__ void storeWords(u32 address, const u32 (&v)[2]) {
-  asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(address), "r"(v[0]), "r"(v[1]) : "memory");
-}
-__device__ __forceinline__ void storeWords(u32 address, const u32 (&v)[4]) {
-  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3]) : "memory");
-}
-
 /// Puts outputs of 32 rows (half `h`), those of tiles from `firstTile` on, into shared memory at `room`. `tileRow`: this warp's first of the
 /// 32; `l`: its first in the slice that begins at `firstL`; the rest as in finish.
 __device__ __forceinline__ void putOutputs(
