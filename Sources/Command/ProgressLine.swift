@@ -39,21 +39,29 @@ enum Interruption: Error, CustomStringConvertible {
     128 + (requested.load(ordering: .relaxed) == SIGTERM ? SIGTERM : SIGINT)
   }
 
-  /// The signal that asked first, or 0.
+  /// The signal that asked first, or 0, and when it did, in seconds.
   private static let requested = Atomic<CInt>(0)
+  private static let time = Atomic<Int>(0)
 
   /// Whether a signal asked to stop.
   static var isRequested: Bool { requested.load(ordering: .relaxed) != 0 }
 
-  /// Takes Ctrl-C, SIGTERM and other signals that ask over from the system: the first asks, the
-  /// second ends the process at once, as SIGHUP does, after what is half-written has been deleted.
+  /// Takes Ctrl-C, SIGTERM and other signals that ask over from the system: the first asks, another one from
+  /// the second after it on ends the process at once, as SIGHUP does, after what is half-written has been deleted.
+  ///
+  /// Not before: coreutils' `timeout` asks twice, the process and then its group.
   static func watch(alsoOn others: [CInt] = []) throws {
     try TemporaryPath.deleteAllWhenInterrupted()
     for number in [SIGINT, SIGTERM] + others {
       signal(number) { number in
         let (isFirst, _) = Interruption.requested.compareExchange(
           expected: 0, desired: number, ordering: .relaxed)
-        if !isFirst { kill(getpid(), SIGHUP) }
+        let now = Foundation.time(nil)
+        if isFirst {
+          Interruption.time.store(now, ordering: .relaxed)
+        } else if now > Interruption.time.load(ordering: .relaxed) + 1 {
+          kill(getpid(), SIGHUP)
+        }
       }
     }
   }

@@ -28,11 +28,11 @@ enum Tool {
 
   /// Runs the command, under a launcher if one is given.
   ///
-  /// With `interruptAt` it sends a signal once the errors have that text; `watch` is called with the
+  /// With `interruptAt` it sends a signal once the errors have that text, or `times` of it; `watch` is called with the
   /// process's id until it is done.
   static func run(
     _ arguments: [String], under launcher: [String] = [], interruptAt mark: String? = nil,
-    signal: Int32 = SIGINT,
+    signal: Int32 = SIGINT, times: Int = 1,
     limit: Duration = .seconds(60), watch: (pid_t) throws -> Void = { _ in }
   ) throws -> Result {
     try withTemporaryFolder { folder in
@@ -64,7 +64,11 @@ enum Tool {
       var isAwaited = mark != nil
       while process.isRunning {
         if isAwaited, let mark, try text(1).contains(mark) {
-          kill(process.processIdentifier, signal)
+          for _ in 0..<times {
+            kill(process.processIdentifier, signal)
+            // Two that are pending are one.
+            Thread.sleep(forTimeInterval: 0.02)
+          }
           isAwaited = false
         }
         if ContinuousClock.now > end {

@@ -1,0 +1,221 @@
+"""Runs the barriers of Factors/PairGroups.cu, without its arithmetic, in random orders: a plan whose blocks would wait for one another
+for ever, or go on before what they wait for has come, is found without a GPU.
+
+usage: simulate_pair.py [SHAPES | COUNT]   (m0xm1xn0xn1xrank, comma-separated, or how many random ones; 200)
+"""
+
+import random
+import sys
+import types
+
+sys.modules.setdefault("torch", types.ModuleType("torch"))
+
+from factors import PairShape, ceil_div, pair_groups_candidates
+
+STEPS = 7
+
+
+class Barrier:
+    """An mbarrier: a phase ends when all arrivals and all announced bytes are there."""
+
+    def __init__(self, count):
+        self.count, self.pending, self.bytes, self.phase = count, count, 0, 0
+
+    def arrive(self, announced=0):
+        self.pending -= 1
+        self.bytes += announced
+        self.settle()
+
+    def deliver(self, count):
+        self.bytes -= count
+        self.settle()
+
+    def settle(self):
+        assert self.pending >= 0, "more arrivals than a phase has"
+        if self.pending == 0 and self.bytes == 0:
+            self.pending, self.phase = self.count, self.phase + 1
+
+    def wait(self, phase):
+        """Waits for a phase as the kernel does, by its parity."""
+        while self.phase % 2 == phase % 2:
+            yield
+        assert self.phase == phase + 1, f"waited for phase {phase}, {self.phase} are over"
+
+
+class Block:
+    def __init__(self, plan, rank):
+        s, c = plan.shape, plan.cluster
+        self.rank = rank
+        self.outputs = min(plan.output_pieces, s.n0 - rank * plan.output_pieces)
+        self.full = [Barrier(1) for _ in range(plan.stages)]
+        self.empty = [Barrier(plan.first_groups) for _ in range(plan.stages)]
+        self.full_z = [[Barrier(plan.first_groups + (c > 1)) for _ in range(halves(plan))] for _ in range(plan.buffers)]
+        self.empty_z = [[Barrier(c * (3 - plan.first_groups)) for _ in range(halves(plan))] for _ in range(plan.buffers)]
+
+    def outputs_of(self, plan, half):
+        return ceil_div(self.outputs - half, halves(plan))
+
+
+def halves(plan):
+    least = plan.shape.n0 - (plan.cluster - 1) * plan.output_pieces
+    return 2 if plan.output_pieces % 2 == 0 and least >= 2 else 1
+
+
+def copies(plan, block):
+    for index in range(STEPS * plan.boxes):
+        stage = index % plan.stages
+        if index >= plan.stages:
+            yield from block.empty[stage].wait(index // plan.stages - 1)
+        yield
+        block.full[stage].arrive()
+
+
+def low_rank(plan, block):
+    for step in range(STEPS):
+        buffer = step % plan.buffers
+        for box in range(plan.boxes):
+            index = step * plan.boxes + box
+            yield from block.full[index % plan.stages].wait(index // plan.stages)
+            if box > 0:
+                block.empty[(index - 1) % plan.stages].arrive()
+        block.empty[(step * plan.boxes + plan.boxes - 1) % plan.stages].arrive()
+        if step >= plan.buffers:
+            yield from block.empty_z[buffer][0].wait(step // plan.buffers - 1)
+        block.full_z[buffer][0].arrive()
+
+
+def first(plan, cluster, block, group):
+    s, tiles = plan.shape, plan.group_tiles
+    chunks = ceil_div(plan.inner, 8)
+    span = next(n for n in (8, 4, 2, 1) if s.rank % n == 0)
+    instructions, sends = 8 // span, 4 * tiles
+    splits = plan.first_groups == 2 and plan.j_groups == 1
+    mine = range(group, chunks, 2) if splits else range(chunks)
+    first_tile = group % plan.j_groups * tiles
+    all_tiles = plan.j_groups * tiles
+    begin = lambda piece: piece * s.m0 // 16
+    end = lambda piece: ceil_div((piece + 1) * s.m0, 16)
+
+    def send(step, chunk, part):
+        buffer = step % plan.buffers
+        for index in range(part * sends // instructions, (part + 1) * sends // instructions):
+            parity, tile = index // (2 * tiles), index // 2 % tiles
+            if chunk == mine[0] and index == parity * 2 * tiles and parity < halves(plan) and step >= plan.buffers:
+                yield from block.empty_z[buffer][parity].wait(step // plan.buffers - 1)
+            at = (first_tile + tile + block.rank * all_tiles // plan.cluster) % all_tiles
+            for j in range(at * 8 + parity, at * 8 + 8, 2):
+                owner = j // plan.output_pieces
+                if j < s.n0 and owner != block.rank:
+                    cluster[owner].full_z[buffer][parity % halves(plan)].deliver(512)
+            if chunk == mine[-1] and index == (parity + 1) * 2 * tiles - 1 and parity + halves(plan) >= 2:
+                block.full_z[buffer][parity % halves(plan)].arrive()
+            yield
+
+    for step in range(STEPS):
+        counts = {"arrived": 0, "released": 0}
+
+        def wait_to(box):
+            while counts["arrived"] < box:
+                index = step * plan.boxes + counts["arrived"]
+                yield from block.full[index % plan.stages].wait(index // plan.stages)
+                counts["arrived"] += 1
+
+        def release_to(box):
+            while counts["released"] < box:
+                yield from wait_to(counts["released"] + 1)
+                block.empty[(step * plan.boxes + counts["released"]) % plan.stages].arrive()
+                counts["released"] += 1
+
+        for place, chunk in enumerate(mine):
+            yield from release_to(begin(chunk * 8 // s.rank) // 4)
+            for k in range(instructions):
+                inner = chunk * 8 + k * span
+                piece = inner // s.rank
+                if inner < plan.inner:
+                    yield from wait_to((end(piece) - 1) // 4 + 1)
+                if place > 0:
+                    yield from send(step, mine[place - 1], k)
+                elif step > 0:
+                    yield from send(step - 1, mine[-1], k)
+                if k > 0 and inner < plan.inner:
+                    yield from release_to(begin(piece) // 4)
+            yield from release_to(plan.boxes if chunk == mine[-1] else begin((chunk + 1) * 8 // s.rank) // 4)
+    for k in range(instructions):
+        yield from send(STEPS - 1, mine[-1], k)
+
+
+def second(plan, cluster, block, group):
+    def expect(buffer, half):
+        if plan.cluster > 1 and group == 0:
+            block.full_z[buffer][half].arrive(block.outputs_of(plan, half) * (plan.cluster - 1) * ceil_div(plan.inner, 8) * 1024)
+
+    for buffer in range(plan.buffers):
+        for half in range(halves(plan)):
+            expect(buffer, half)
+    for step in range(STEPS):
+        for half in range(halves(plan)):
+            buffer = step % plan.buffers
+            yield from block.full_z[buffer][half].wait(step // plan.buffers)
+            expect(buffer, half)
+            yield
+            for other in cluster:
+                other.empty_z[buffer][half].arrive()
+
+
+def simulate(plan, seed):
+    cluster = [Block(plan, rank) for rank in range(plan.cluster)]
+    agents = []
+    for block in cluster:
+        agents.append(copies(plan, block))
+        for group in range(plan.first_groups):
+            agents.append(low_rank(plan, block) if plan.low_rank else first(plan, cluster, block, group))
+        agents += [second(plan, cluster, block, group) for group in range(3 - plan.first_groups)]
+    order = random.Random(seed)
+    idle = 0
+    while agents:
+        index = order.randrange(len(agents))
+        before = state(cluster)
+        for _ in range(order.choice((1, 1, 3, 30))):
+            try:
+                next(agents[index])
+            except StopIteration:
+                agents.pop(index)
+                idle = 0
+                break
+        idle = 0 if state(cluster) != before else idle + 1
+        assert idle < 4000 * plan.cluster, f"{len(agents)} wait for ever"
+
+
+def state(cluster):
+    return [(b.phase, b.pending, b.bytes) for block in cluster
+            for group in (block.full, block.empty, *block.full_z, *block.empty_z) for b in group]
+
+
+def shapes(argument):
+    if "x" in argument:
+        return [PairShape(*map(int, text.split("x"))) for text in argument.split(",")]
+    draw = random.Random(1)
+    result = []
+    while len(result) < int(argument):
+        size = lambda: draw.choice((1, 3, 4, 7, 8, 11, 16, 24, 31, 32, 33, 48, 64))
+        shape = PairShape(size(), size(), size(), size(), draw.choice((1, 1, 1, 2, 3, 4, 6, 8)))
+        if draw.random() < 0.15:
+            shape = PairShape(draw.choice((33, 96, 200, 768)), 1, 1, draw.choice((29, 64, 384)), draw.choice((5, 24, 40, 128)))
+        if pair_groups_candidates(shape):
+            result.append(shape)
+    return result
+
+
+def main():
+    count = 0
+    for shape in shapes(sys.argv[1] if len(sys.argv) > 1 else "200"):
+        for plan in pair_groups_candidates(shape):
+            try:
+                simulate(plan, count)
+            except AssertionError as error:
+                sys.exit(f"{shape} {plan}: {error}")
+            count += 1
+    print(f"{count} plans, none waits for ever or goes on too early")
+
+
+main()
