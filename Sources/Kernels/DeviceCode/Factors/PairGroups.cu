@@ -6,9 +6,10 @@
 // product with eight neighbouring inner indices of one row and output piece: 16 bytes, stored where the second product of their owner reads
 // them. A block stores its own share by ordinary stores: asynchronous ones, counted one by one, take 1.2 cycles each.
 //
-// One or two warpgroups do the first product, the others of three the second, one copies. Barriers in shared memory connect them. A chunk of z is sent while the
-// next is multiplied, and z is handed over in two halves, even and odd pieces, so that the sends of one overlap the second product of
-// the other.
+// One or two warpgroups do the first product, the others of three the second, one copies. Barriers in shared memory connect them
+// (scripts/gpu/simulate_pair.py runs them). A chunk of z is sent while the next is multiplied, and z is handed over in two halves, even and
+// odd pieces, so that the sends of one overlap the second product of the other. Low rank, one piece on either side, has a first product of
+// its own (PairGroupsLowRank.cuh).
 //
 //   x, y     [rows, m1 * m0] and [rows, n0 * n1], row pitch pitchX and pitchY elements; see Epilogue.cuh. With TENSOR (slices of whole 16
 //            bytes) x comes by a tensor map where its rows begin at such multiples, else element by element. The parts of the epilogue are
@@ -143,6 +144,7 @@ extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__
   fenceAsync();
   // No block may be written to before its memory is zero and its barriers stand, nor end before the last arrives there.
   clusterSync();
+  // By numbers: by `group < firstGroups` the compiler takes descriptors for different among lanes, and waits after each instruction.
   if (group == 3) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
     runCopies(block, steps, packed, x, pitchX, (u8*)maps + blockIdx.x * 128, byMap, threadIdx.x % groupThreads);

@@ -7,7 +7,8 @@
 constexpr int stages = TESSERA_X_STAGES, buffers = TESSERA_Z_BUFFERS;
 constexpr bool tensor = TESSERA_TENSOR;
 // Registers of a thread: of the first product 48 for each tile (32 sums, 16 on their way), and what is left for the second.
-constexpr int registers0 = (groupTiles > 3 ? 200 : 168) + (firstGroups == 1 ? 32 : 0), registers1 = (512 - 24 - firstGroups * registers0) / secondGroups / 8 * 8;
+constexpr int registers0 = (groupTiles > 3 ? 200 : 168) + (firstGroups == 1 ? 32 : 0);
+constexpr int registers1 = (512 - 24 - firstGroups * registers0) / secondGroups / 8 * 8;
 constexpr int groupThreads = 128, threads = 4 * groupThreads, senders = firstGroups * groupThreads;
 
 // Where there are two halves, the sums of a lane are of one even and one odd piece in turn, and every block has both.
