@@ -6,7 +6,7 @@ struct Doctor: ParsableCommand {
     abstract: "What this machine has, what is missing, and how to get it.",
     discussion: "Ctrl-C and SIGTERM end --check after the case under way, with what was checked.")
 
-  @Flag(help: "Compare every kernel with its definition; a minute or less.")
+  @Flag(help: "Compare every kernel with its definition; a minute on a CPU, some on a GPU.")
   var check = false
 
   @Option(

@@ -11,8 +11,8 @@ public struct KernelChecks: Codable, Sendable {
   /// Why the GPU's are missing.
   public var reason: String?
 
-  /// Runs all cases, or those whose name has `only` in it: under a minute on a CPU; on a GPU some two minutes, most
-  /// of them to compile.
+  /// Runs all cases, or those whose name has `only` in it: under a minute on a CPU; on a GPU some minutes, the
+  /// first time most of them to compile.
   ///
   /// Asked to stop, it ends before the next case on the GPU. Throws where there is no such case.
   public init(

@@ -51,11 +51,11 @@ import Testing
 
   /// The steps of a chain, composed, are its definition: what the GPU's methods are held against.
   @Test(arguments: [
-    "btt:rank=2", "monarch:blocks=3", "ks:2x3x3x2+1x6x12x1", "btt:rank=1,norm=true",
+    "btt:rank=2", "monarch:blocks=3", "ks:2x3x3x2+1x6x12x1", "btt:rank=1,norm=true", "lowrank:rank=5",
   ])
   func stepsComposedAreTheDefinition(_ text: String) throws {
     let structure = try OperatorSpec(parsing: text).makeOperator(inputs: 12, outputs: 6)
-    let chain = try #require(structure as? any ChainOperator)
+    let chain = try #require(structure as? any FactorOperator)
     let parameters = structure.initialize(key: MLXRandom.key(8))
     let rows = MLXRandom.normal([9, 12], key: MLXRandom.key(9))
     var y = paddedColumns(rows, to: chain.steps[0].inputs)

@@ -51,6 +51,9 @@ public struct StrassenTileKernels: Sendable {
 
   private init(rank: Int, dtype: DType, library: KernelLibrary) throws(KernelError) {
     let variants = try StrassenTileKernels.variants(rank: rank, dtype: dtype)
+    library.prepare(
+      [variants.encode, variants.basisPartials, variants.basisSum] + variants.decode
+        + variants.stagedDecode)
     self.rank = rank
     self.dtype = dtype
     basisBlocks = 4 * library.gpu.multiprocessors
