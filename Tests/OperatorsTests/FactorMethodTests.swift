@@ -51,7 +51,8 @@ import Testing
 
   /// The steps of a chain, composed, are its definition: what the GPU's methods are held against.
   @Test(arguments: [
-    "btt:rank=2", "monarch:blocks=3", "ks:2x3x3x2+1x6x12x1", "btt:rank=1,norm=true", "lowrank:rank=5",
+    "btt:rank=2", "monarch:blocks=3", "ks:2x3x3x2+1x6x12x1", "btt:rank=1,norm=true",
+    "lowrank:rank=5",
   ])
   func stepsComposedAreTheDefinition(_ text: String) throws {
     let structure = try OperatorSpec(parsing: text).makeOperator(inputs: 12, outputs: 6)
