@@ -14,13 +14,13 @@ public struct KernelChecks: Codable, Sendable {
   /// Runs all cases, or those whose name has `only` in it: under a minute on a CPU; on a GPU some minutes, the
   /// first time most of them to compile.
   ///
-  /// Asked to stop, it ends before the next case on the GPU. Throws where there is no such case.
+  /// Asked to stop, it ends before the next case. Throws where there is no such case.
   public init(
     only: String? = nil, progress: (Int, Int, String) -> Void = { _, _, _ in },
     isStopRequested: () -> Bool = { false }
   ) throws {
     let isAsked: (String) -> Bool = { name in only.map { name.contains($0) } ?? true }
-    cpu = try CPUCheck(where: isAsked)
+    cpu = try CPUCheck(where: isAsked, isStopRequested: isStopRequested)
     switch GPU.current {
     case .failure(let error):
       reason = "no GPU kernels checked: \(error)"

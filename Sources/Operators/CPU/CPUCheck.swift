@@ -45,12 +45,14 @@ public struct CPUCheck: Codable, Sendable {
     Case("ks:3x2x4x1+1x5x2x3", 12, 15, [77], .geluTanh), Case("ks:1x48x48x8", 384, 384, [130]),
   ]
 
-  /// Runs the cases whose specs are asked for at all levels.
-  public init(where isAsked: (String) -> Bool = { _ in true }) throws {
+  /// Runs the cases whose specs are asked for at all levels, until asked to stop.
+  public init(
+    where isAsked: (String) -> Bool = { _ in true }, isStopRequested: () -> Bool = { false }
+  ) throws {
     items = try Device.withDefaultDevice(.cpu) {
       try CPU.Level.allCases.filter { $0 <= CPU.level }.flatMap { level in
         try CPUCheck.cases.filter { isAsked($0.spec) }.flatMap { item in
-          try CPUCheck.run(item, level)
+          isStopRequested() ? [] : try CPUCheck.run(item, level)
         }
       }
     }
