@@ -1,3 +1,5 @@
+import Synchronization
+
 /// How a cluster of blocks divides a pair among Hopper's warpgroups: the constants of
 /// `Factors/PairGroupsShape.cuh` and `Factors/PairGroups.cu`, whose static assertions hold them against
 /// the kernel's own.
@@ -77,12 +79,17 @@ extension PairGroupsPlan: PairDivision {
 }
 
 extension PairGroupsPlan {
+  private static let known = Mutex<[PairShape: PairGroupsPlan?]>([:])
+
   /// The plan for a pair, `nil` where the cores do not fit the shared memory of a cluster of eight: the one
   /// that is expected to be fastest for many rows on a GPU of 132 multiprocessors.
+  ///
+  /// Searched once for each shape.
   public static func named(_ shape: PairShape) -> PairGroupsPlan? {
     guard [shape.m0, shape.m1, shape.n0, shape.n1, shape.rank].allSatisfy({ $0 > 0 }),
       shape.intermediates <= 1 << 16
     else { return nil }
+    if let plan = known.withLock({ $0[shape] }) { return plan }
     let h200 = GPU(
       major: 9, minor: 0, multiprocessors: 132, clock: 1.98e9, busBandwidth: 4.92e12,
       cache: 50 << 20)
@@ -98,6 +105,7 @@ extension PairGroupsPlan {
         }
       }
     }
+    known.withLock { $0[shape] = .some(best?.plan) }
     return best?.plan
   }
 
