@@ -76,6 +76,10 @@ protocol FactorOperator: LinearOperator {
   var steps: [FactorStep] { get }
   /// Their arrays.
   func chainWeights(_ parameters: Parameters) -> [MLXArray]
+  /// Rows [M, K] → activation(Y + bias) [M, N] by the CPU's kernels, of the rows' type; `nil` where they do not do it.
+  func productOnCPU(
+    _ rows: MLXArray, _ weights: [MLXArray], bias: MLXArray?, activation: KernelActivation
+  ) -> MLXArray?
 }
 
 /// An operator that is a chain of block factors.
@@ -113,23 +117,37 @@ extension ChainOperator {
       keepsDense: keepsDense)
   }
 
-  /// The product by one pass over the rows, in float32 whatever the type of X.
+  /// By one pass over the rows, in float32 whatever the type of X.
+  func productOnCPU(
+    _ rows: MLXArray, _ weights: [MLXArray], bias: MLXArray?, activation: KernelActivation
+  ) -> MLXArray? {
+    guard Device.default == .cpu, CPUModel.types.contains(rows.dtype) else { return nil }
+    return chain.product(
+      rows.asType(.float32), weights.map { $0.asType(.float32) }, outputs: outputs,
+      bias: bias?.asType(.float32), activation: activation)?.asType(rows.dtype)
+  }
+}
+
+extension FactorOperator {
+  func productOnCPU(
+    _ rows: MLXArray, _ weights: [MLXArray], bias: MLXArray?, activation: KernelActivation
+  ) -> MLXArray? { nil }
+
+  /// The product by the kernels of the device in use, or composed where they do not do it.
   public func kernelProduct(
     _ x: MLXArray, _ parameters: Parameters, bias: MLXArray?, activation: KernelActivation
   ) -> MLXArray {
-    if let y = kernelProductOnGPU(x, parameters, bias: bias, activation: activation) { return y }
     let weights = chainWeights(parameters)
-    let rows = x.reshaped(-1, inputs)
-    let shape = Array(x.shape.dropLast()) + [outputs]
     // What has the wrong shape gets its error from the definition.
     guard x.dim(-1) == inputs, x.size > 0, weights.allSatisfy({ $0.failure == nil }),
-      bias == nil || bias?.shape == [outputs], Device.default == .cpu,
-      CPUModel.types.contains(x.dtype),
-      let y = chain.product(
-        rows.asType(.float32), weights.map { $0.asType(.float32) }, outputs: outputs,
-        bias: bias?.asType(.float32), activation: activation)
+      bias == nil || bias?.shape == [outputs]
     else { return referenceProduct(x, parameters, bias: bias, activation: activation) }
-    return y.reshaped(shape).asType(x.dtype)
+    let rows = x.reshaped(-1, inputs)
+    let y =
+      productOnGPU(rows, weights, bias: bias, activation: activation)
+      ?? productOnCPU(rows, weights, bias: bias, activation: activation)
+    return y?.reshaped(Array(x.shape.dropLast()) + [outputs])
+      ?? referenceProduct(x, parameters, bias: bias, activation: activation)
   }
 }
 

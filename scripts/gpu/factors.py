@@ -213,6 +213,11 @@ class PairGroupsPlan:
         return ceil_div(ceil_div(self.shape.n0, 8), self.j_groups)
 
     @property
+    def span(self):
+        """Inner indices of a piece in one instruction of the first product."""
+        return next(n for n in (8, 4, 2, 1) if self.shape.rank % n == 0)
+
+    @property
     def core_bytes(self):
         first = self.window_steps * self.chunks if self.low_rank else (
             self.pieces * self.window_steps * self.j_groups * self.shape.rank * self.group_tiles)
@@ -250,9 +255,8 @@ class PairGroupsPlan:
     def cost(self, rows):
         """Seconds expected: PairGroupsPlan.seconds of the library, for 132 multiprocessors."""
         s, clusters = self.shape, SMS // self.cluster if self.cluster <= 2 else SMS * 11 // 12 // self.cluster
-        span = next(n for n in (8, 4, 2, 1) if s.rank % n == 0)
         first = (self.window_steps * (16 + 2 * self.chunks) if self.low_rank else
-                 ceil_div(self.inner, span) * ceil_div(s.m0, 16) * self.j_groups * (16 + 2 * span * self.group_tiles))
+                 ceil_div(self.inner, self.span) * ceil_div(s.m0, 16) * self.j_groups * (16 + 2 * self.span * self.group_tiles))
         second = self.output_pieces * self.chunks // 2 * (16 + 2 * s.column_tiles)
         sent = self.output_pieces * ceil_div(self.inner, 8) * (self.cluster - 1)
         parts = (first * 0.66e-9 / self.first_groups + sent * 65e-9,

@@ -87,8 +87,7 @@ def low_rank(plan, block):
 def first(plan, cluster, block, group):
     s, tiles = plan.shape, plan.group_tiles
     chunks = ceil_div(plan.inner, 8)
-    span = next(n for n in (8, 4, 2, 1) if s.rank % n == 0)
-    instructions, sends = 8 // span, 4 * tiles
+    instructions, sends = 8 // plan.span, 4 * tiles
     splits = plan.first_groups == 2 and plan.j_groups == 1
     mine = range(group, chunks, 2) if splits else range(chunks)
     first_tile = group % plan.j_groups * tiles
@@ -129,7 +128,7 @@ def first(plan, cluster, block, group):
         for place, chunk in enumerate(mine):
             yield from release_to(begin(chunk * 8 // s.rank) // 4)
             for k in range(instructions):
-                inner = chunk * 8 + k * span
+                inner = chunk * 8 + k * plan.span
                 piece = inner // s.rank
                 if inner < plan.inner:
                     yield from wait_to((end(piece) - 1) // 4 + 1)

@@ -89,23 +89,29 @@ public struct FactorModel: Sendable {
     )
   }
 
+  /// Seconds of both products of a pair, each of which takes so long to begin.
+  private func products(
+    _ s: PairShape, rows: Int, elementSize: Int, launch: Double = FactorModel.stridedLaunch
+  ) -> Double {
+    let (x, z, y, _) = numbers(s, rows: rows)
+    return product(x + z, z * Double(s.m0), elementSize, launch: launch)
+      + product(z + y, z * Double(s.n1), elementSize, launch: launch)
+  }
+
   /// Seconds of a pair by strided products.
   public func strided(_ s: PairShape, rows: Int, elementSize: Int) -> Double {
-    let (x, z, y, _) = numbers(s, rows: rows)
-    return product(x + z, z * Double(s.m0), elementSize)
-      + product(z + y, z * Double(s.n1), elementSize)
+    products(s, rows: rows, elementSize: elementSize)
   }
 
   /// Seconds of a pair composed of MLX operations: both products, and the copies around them.
   ///
   /// For low rank two plain products, between which nothing is copied.
   public func composed(_ s: PairShape, rows: Int, elementSize: Int) -> Double {
-    let (x, z, y, _) = numbers(s, rows: rows)
     if s.isLowRank {
-      return product(
-        x + z, z * Double(s.m0), elementSize, launch: FactorModel.lowRankLaunch)
-        + product(z + y, z * Double(s.n1), elementSize, launch: FactorModel.lowRankLaunch)
+      return products(
+        s, rows: rows, elementSize: elementSize, launch: FactorModel.lowRankLaunch)
     }
+    let (x, z, y, _) = numbers(s, rows: rows)
     return strided(s, rows: rows, elementSize: elementSize)
       + permutation(x, run: s.m0, elementSize) + permutation(z, run: s.rank, elementSize)
       + permutation(y, run: s.n1, elementSize)
@@ -225,10 +231,7 @@ public struct FactorModel: Sendable {
 
   /// Seconds of a pair's gradients by strided products: z again, and four products.
   public func stridedGradients(_ s: PairShape, rows: Int, elementSize: Int) -> Double {
-    let (x, z, y, _) = numbers(s, rows: rows)
-    return 2.5
-      * (product(x + z, z * Double(s.m0), elementSize)
-        + product(z + y, z * Double(s.n1), elementSize))
+    2.5 * strided(s, rows: rows, elementSize: elementSize)
   }
 
   /// Seconds of a pair's gradients by a kernel: a pass that leaves z, one with the transposed pair, and two

@@ -28,9 +28,8 @@ public struct PairKernels: Sendable {
     }
     (self.plan, transposedPlan) = (plan, transposed)
     // What a product takes is compiled now, so that a failure is found before the path is chosen.
-    let variants = [plan.packing(element: kernels.element), plan.product(element: kernels.element)]
-    kernels.library.prepare(variants)
-    for variant in variants { _ = try kernels.library.kernel(variant) }
+    _ = try kernels.library.kernel(plan.packing(element: kernels.element))
+    _ = try kernels.library.kernel(plan.product(element: kernels.element))
   }
 
   /// The plans of a pair and of its transpose, where there are both.

@@ -55,23 +55,9 @@ extension FactorOperator {
         : [.reference: reference, .dense: dense])
   }
 
-  /// X [..., K] → activation(Y + bias) [..., N] on a GPU; `nil` where there is none, and for what has the wrong
-  /// shape: it gets its error from the definition.
-  func kernelProductOnGPU(
-    _ x: MLXArray, _ parameters: Parameters, bias: MLXArray?, activation: KernelActivation
-  ) -> MLXArray? {
-    let weights = chainWeights(parameters)
-    guard x.dim(-1) == inputs, x.size > 0, weights.allSatisfy({ $0.failure == nil }),
-      bias == nil || bias?.shape == [outputs],
-      let y = productOnGPU(
-        x.reshaped(-1, inputs), weights, bias: bias, activation: activation)
-    else { return nil }
-    return y.reshaped(Array(x.shape.dropLast()) + [outputs])
-  }
-
   /// Rows [M, K] → activation(Y + bias) [M, N] on a GPU, each step by the method expected to be
   /// fastest; `nil` where there is no GPU or the type is none of theirs.
-  private func productOnGPU(
+  func productOnGPU(
     _ rows: MLXArray, _ weights: [MLXArray], bias: MLXArray?, activation: KernelActivation
   ) -> MLXArray? {
     guard Device.default == .gpu, rows.dtype.kernelElement != nil,
@@ -167,13 +153,5 @@ extension LowRank: FactorOperator {
       : ProductChoice(
         .reference,
         because: "two plain matrix products, which the engine's own multiplication does in place")
-  }
-
-  /// The product by one kernel on a GPU, else the composed operations.
-  public func kernelProduct(
-    _ x: MLXArray, _ parameters: Parameters, bias: MLXArray?, activation: KernelActivation
-  ) -> MLXArray {
-    kernelProductOnGPU(x, parameters, bias: bias, activation: activation)
-      ?? referenceProduct(x, parameters, bias: bias, activation: activation)
   }
 }

@@ -28,9 +28,7 @@ constexpr int tilesBytes0 = groupTiles * 256;  // of one inner index, step and w
 constexpr bool isLowRank = m1 == 1 && n0 == 1;
 constexpr int innerRun = chunks % 4 == 0 ? 4 : 2;
 /// The inner index that column `column` of tile `tile` holds.
-__host__ __device__ constexpr int innerOfColumn(int tile, int column) {
-  return tile / innerRun * (8 * innerRun) + column / 2 * (2 * innerRun) + tile % innerRun * 2 + column % 2;
-}
+__host__ __device__ constexpr int innerOfColumn(int tile, int column) { return placeInRun<innerRun>(tile, column); }
 static_assert(!isLowRank || clusterSize == 1 && firstGroups == 1, "low rank is not divided");
 
 constexpr int coreBytes0 = isLowRank ? windowSteps * chunks * 256 : inputPieces * windowSteps * jGroups * rank * tilesBytes0;

@@ -39,7 +39,11 @@ constexpr int fragmentWords = 64;
 constexpr int words0 = innerHere * columnTiles0 * steps0 * fragmentWords;
 constexpr int words1 = outputPieces * columnTiles1 * steps1 * fragmentWords;
 
-/// The output (of n1) that column `column` of tile `tile` holds.
-__device__ __forceinline__ int outputOfColumn(int tile, int column) {
-  return tile / runTiles * (8 * runTiles) + column / 2 * runLength + tile % runTiles * 2 + column % 2;
+/// What column `column` of tile `tile` holds where the sums of `run` adjacent tiles of a lane are to be neighbours.
+template <int run>
+__host__ __device__ constexpr int placeInRun(int tile, int column) {
+  return tile / run * (8 * run) + column / 2 * (2 * run) + tile % run * 2 + column % 2;
 }
+
+/// The output (of n1) that column `column` of tile `tile` holds.
+__device__ __forceinline__ int outputOfColumn(int tile, int column) { return placeInRun<runTiles>(tile, column); }
