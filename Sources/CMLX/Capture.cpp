@@ -21,6 +21,18 @@ void* find_symbol(void* library, const char* name) {
       + ", found it without; run `tessera doctor`.");
 }
 
+namespace {
+
+void require(int status, const char* what) {
+  if (status != 0) {
+    throw std::runtime_error(
+        std::string("[kernels] ") + what + " failed with CUDA error " + std::to_string(status)
+        + ".");
+  }
+}
+
+}  // namespace
+
 const Capture& Capture::current() {
   static const Capture capture;
   return capture;
@@ -40,24 +52,19 @@ Capture::Capture() {
   find(
       add_graph_, RTLD_DEFAULT,
       "_ZN3mlx4core2cu14CommandEncoder14add_graph_nodeEP10CUgraph_st");
+  find(
+      add_named_graph_, RTLD_DEFAULT,
+      "_ZN3mlx4core2cu14CommandEncoder14add_graph_nodeEP10CUgraph_stRKNSt7__cxx1112basic_stringIcSt"
+      "11char_traitsIcESaIcEEEb");
   void* driver = open_library({"libcuda.so.1"});
   find(stream_create_, driver, "cuStreamCreate");
   find(capture_begin_, driver, "cuStreamBeginCapture_v2");
   find(capture_end_, driver, "cuStreamEndCapture");
   find(graph_destroy_, driver, "cuGraphDestroy");
+  int (*create)(void**, unsigned);
+  find(create, driver, "cuGraphCreate");
+  require(create(&nothing_, 0), "cuGraphCreate");
 }
-
-namespace {
-
-void require(int status, const char* what) {
-  if (status != 0) {
-    throw std::runtime_error(
-        std::string("[kernels] ") + what + " failed with CUDA error " + std::to_string(status)
-        + ".");
-  }
-}
-
-}  // namespace
 
 void Capture::record(
     mx::Stream stream, const std::vector<mx::array>& inputs, const mx::array& output,
@@ -82,6 +89,10 @@ void Capture::record(
   set_output_(encoder, output);
   add_graph_(encoder, graph);
   graph_destroy_(graph);
+}
+
+void Capture::mark(mx::Stream stream, const std::string& name) const {
+  add_named_graph_(encoder_(stream), nothing_, name, true);
 }
 
 char* device_pointer(const mx::array& array) {

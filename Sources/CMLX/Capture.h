@@ -24,6 +24,9 @@ class Capture {
       mx::Stream stream, const std::vector<mx::array>& inputs, const mx::array& output,
       const std::function<void(void* queue)>& body) const;
 
+  /// Adds a node that does nothing to the graph of `stream`, with a name by which MLX tells graphs apart.
+  void mark(mx::Stream stream, const std::string& name) const;
+
  private:
   Capture();
 
@@ -31,10 +34,12 @@ class Capture {
   void (*set_input_)(void*, const mx::array&);
   void (*set_output_)(void*, const mx::array&);
   void (*add_graph_)(void*, void*);
+  void (*add_named_graph_)(void*, void*, const std::string&, bool);
   int (*stream_create_)(void**, unsigned);
   int (*capture_begin_)(void*, int);
   int (*capture_end_)(void*, void**);
   int (*graph_destroy_)(void*);
+  void* nothing_ = nullptr;
 };
 
 /// Where an evaluated array begins in device memory.

@@ -1,6 +1,8 @@
+#include <memory>
 #include <string>
 
-#include "Bridge.h"
+#include "Capture.h"
+#include "mlx/primitives.h"
 
 using namespace cmlx;
 
@@ -8,6 +10,7 @@ struct CMLXKernelBox {
   std::string name;
   std::string binary;
   int shared_memory;
+  int cluster;
 };
 
 namespace {
@@ -20,13 +23,41 @@ mx::fast::ScalarArg scalar(const CMLXScalar& item) {
   }
 }
 
+/// A launch of a kernel whose code fixes the size of its clusters.
+///
+/// MLX keeps the CUDA graphs that it has run, and updates one to run another of the same key. The driver
+/// does not update the clusters of a kernel, and MLX's key does not have them where the code and not the
+/// launch sets them: another kernel would run with these clusters, or this one without. The mark makes
+/// the keys differ.
+class ClusterLaunch : public mx::Primitive {
+ public:
+  ClusterLaunch(mx::Stream stream, std::shared_ptr<mx::Primitive> launch, int cluster)
+      : Primitive(stream), launch_(std::move(launch)), key_("cluster" + std::to_string(cluster)) {}
+
+  void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
+    launch_->eval_cpu(inputs, outputs);
+  }
+
+  void eval_gpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
+    launch_->eval_gpu(inputs, outputs);
+    Capture::current().mark(stream(), key_);
+  }
+
+  const char* name() const override { return launch_->name(); }
+
+ private:
+  std::shared_ptr<mx::Primitive> launch_;
+  std::string key_;
+};
+
 }  // namespace
 
 char* cmlx_kernel_make(
-    CMLXKernel* out, const char* name, const void* binary, size_t count, int32_t shared_memory) {
+    CMLXKernel* out, const char* name, const void* binary, size_t count, int32_t shared_memory,
+    int32_t cluster) {
   return attempt([&] {
     *out = new CMLXKernelBox{
-        name, std::string(static_cast<const char*>(binary), count), shared_memory};
+        name, std::string(static_cast<const char*>(binary), count), shared_memory, cluster};
   });
 }
 
@@ -48,9 +79,17 @@ char* cmlx_kernel_launch(
     // MLX counts the grid in threads. It copies the code when a launch enters the graph and hashes it
     // when it runs (a few microseconds for 15 KiB; nothing of it under `compile` but the hash): a
     // primitive of our own would need its allocator of device memory, which the library does not export.
-    *out = box(mx::fast::precompiled_cuda_kernel(
+    auto results = mx::fast::precompiled_cuda_kernel(
         kernel->name, kernel->binary, values(inputs, input_count), shapes, types, arguments,
         {grid.x * block.x, grid.y * block.y, grid.z * block.z}, {block.x, block.y, block.z},
-        kernel->shared_memory, std::nullopt, true));
+        kernel->shared_memory, std::nullopt, true);
+    if (kernel->cluster > 0 && !results.empty()) {
+      const auto launch = results[0].primitive_ptr();
+      results = mx::array::make_arrays(
+          shapes, types,
+          std::make_shared<ClusterLaunch>(launch->stream(), launch, kernel->cluster),
+          results[0].inputs());
+    }
+    *out = box(results);
   });
 }

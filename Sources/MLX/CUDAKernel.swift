@@ -47,12 +47,18 @@ public final class CUDAKernel: Sendable {
 
   /// Takes a copy of the machine code (a cubin) of the kernel called `name`.
   ///
-  /// `sharedMemory` is the dynamic shared memory of a block in bytes.
-  public init(name: String, binary: [UInt8], sharedMemory: Int = 0) throws {
+  /// `sharedMemory` is the dynamic shared memory of a block in bytes, `cluster` the blocks of a cluster where the
+  /// code fixes them (`__cluster_dims__`): MLX does not see it in the code, and takes graphs for alike that are
+  /// not.
+  public init(
+    name: String, binary: [UInt8], sharedMemory: Int = 0, cluster: Int? = nil
+  ) throws {
     self.name = name
     var out: CMLXKernel?
     let message = binary.withUnsafeBytes {
-      cmlx_kernel_make(&out, name, $0.baseAddress, $0.count, Int32(clamping: sharedMemory))
+      cmlx_kernel_make(
+        &out, name, $0.baseAddress, $0.count, Int32(clamping: sharedMemory),
+        Int32(clamping: cluster ?? 0))
     }
     handle = out
     try check(message)

@@ -178,9 +178,10 @@ typedef struct {
 } CMLXExtent;
 
 // Copies the machine code of one kernel. MLX keeps what it has loaded by `name`: one name for one
-// code in the whole process.
+// code in the whole process. `cluster` is the number of blocks of a cluster that the code fixes, or 0.
 char *cmlx_kernel_make(
-    CMLXKernel *out, const char *name, const void *binary, size_t count, int32_t shared_memory);
+    CMLXKernel *out, const char *name, const void *binary, size_t count, int32_t shared_memory,
+    int32_t cluster);
 void cmlx_kernel_free(CMLXKernel kernel);
 // The kernel's parameters are the inputs (made contiguous), the outputs, the scalars. `grid` counts
 // blocks.

@@ -10,15 +10,19 @@ public struct KernelVariant: Hashable, Sendable {
   public var options: [String: Int]
   /// Bytes of dynamic shared memory of a block.
   public var sharedMemory: Int
+  /// Blocks of a cluster, where the code fixes them (`__cluster_dims__`).
+  public var cluster: Int?
 
   /// Describes a compilation.
   public init(
-    file: String, role: String, options: [String: Int] = [:], sharedMemory: Int = 0
+    file: String, role: String, options: [String: Int] = [:], sharedMemory: Int = 0,
+    cluster: Int? = nil
   ) {
     self.file = file
     self.role = role
     self.options = options
     self.sharedMemory = sharedMemory
+    self.cluster = cluster
   }
 
   /// The kernel's name in its code: another for each role and set of options.

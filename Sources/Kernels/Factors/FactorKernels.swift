@@ -34,11 +34,12 @@ struct FactorKernels: Sendable {
 
   /// A compilation of a file of `Factors/`.
   static func variant(
-    _ file: String, _ role: String, _ options: [String: Int], element: Int, shared: Int = 0
+    _ file: String, _ role: String, _ options: [String: Int], element: Int, shared: Int = 0,
+    cluster: Int? = nil
   ) -> KernelVariant {
     KernelVariant(
       file: "Factors/\(file).cu", role: role, options: options.merging(["ELEMENT": element]) { $1 },
-      sharedMemory: shared)
+      sharedMemory: shared, cluster: cluster)
   }
 
   func kernel(

@@ -47,9 +47,7 @@ public struct KroneckerGroupsKernels: Sendable {
       return [
         FactorKernels.variant(
           "KroneckerGroupsPack", "kronecker_groups_pack", options(plan), element: element),
-        FactorKernels.variant(
-          "KroneckerGroups", "kronecker_groups", productOptions(plan, epilogue), element: element,
-          shared: plan.sharedBytes),
+        productVariant(plan, epilogue, element: element),
       ]
     }
     guard gradients else { return product(shape, epilogue) }
@@ -68,10 +66,10 @@ public struct KroneckerGroupsKernels: Sendable {
     ]
   }
 
-  private static func productOptions(
-    _ plan: KroneckerGroupsPlan, _ epilogue: FactorEpilogue
-  ) -> [String: Int] {
-    options(plan).merging([
+  private static func productVariant(
+    _ plan: KroneckerGroupsPlan, _ epilogue: FactorEpilogue, element: Int
+  ) -> KernelVariant {
+    let options = options(plan).merging([
       "ROW_UNITS": plan.rowUnits, "STAGES": plan.stages, "X_PITCH": plan.pitch,
       "STATIONARY": plan.isStationary ? 1 : 0, "X_ALIGNED": plan.isAligned ? 1 : 0,
       "TENSOR": plan.arrival.rawValue, "CLUSTER": plan.cluster,
@@ -79,6 +77,9 @@ public struct KroneckerGroupsKernels: Sendable {
       "SHARED": plan.sharedBytes, "ACTIVATION": epilogue.activation.rawValue,
       "EPILOGUE": epilogue.parts, "Y_ALIGNED": plan.isOutputAligned ? 1 : 0,
     ]) { $1 }
+    return FactorKernels.variant(
+      "KroneckerGroups", "kronecker_groups", options, element: element, shared: plan.sharedBytes,
+      cluster: plan.isTensor ? plan.cluster : nil)
   }
 
   /// The plan for so many rows: one for every power of four, so that few kernels are compiled.
@@ -129,9 +130,8 @@ public struct KroneckerGroupsKernels: Sendable {
     // Room for each block's tensor maps, of arrays whose address the kernel learns when it runs.
     let maps = CUDAKernel.Output(
       [blocks.0 * blocks.1 * blocks.2, plan.mapBytes / 4], .int32)
-    return try kernels.kernel(
-      "KroneckerGroups", "kronecker_groups",
-      KroneckerGroupsKernels.productOptions(plan, epilogue), shared: plan.sharedBytes)(
+    let variant = KroneckerGroupsKernels.productVariant(plan, epilogue, element: kernels.element)
+    return try kernels.library.kernel(variant)(
         [x, packed] + epilogue.inputs(instead: x),
         outputs: plan.isTensor ? [product, maps] : [product],
         scalars: [

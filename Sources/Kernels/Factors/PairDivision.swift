@@ -67,6 +67,7 @@ extension PairDivision {
       "OUTPUT": writes ? 1 : 0,
     ]) { $1 }
     return FactorKernels.variant(
-      Self.product.file, Self.product.role, options, element: element, shared: sharedBytes)
+      Self.product.file, Self.product.role, options, element: element, shared: sharedBytes,
+      cluster: cluster)
   }
 }

@@ -33,7 +33,9 @@ public final class KernelLibrary: Sendable {
     let made: Result<CUDAKernel, KernelError> = Result { () throws(KernelError) in
       let code = try cache.code(variant, architecture: gpu.architecture, compiler: compiler)
       do {
-        return try CUDAKernel(name: variant.name, binary: code, sharedMemory: variant.sharedMemory)
+        return try CUDAKernel(
+          name: variant.name, binary: code, sharedMemory: variant.sharedMemory,
+          cluster: variant.cluster)
       } catch {
         throw KernelError("\(error)")
       }

@@ -96,7 +96,9 @@ public struct KernelCheck: Codable, Sendable {
     }
     let own: [Run] = cases.map { item in ("\(item)", { try run(item) }) }
     return own.filter { isAsked($0.name) } + (try FactorCheck.runs(where: isAsked))
-      + (ChainCheck.runs() + TwoFourCheck.runs()).filter { isAsked($0.name) }
+      + (ChainCheck.runs() + TwoFourCheck.runs() + (try ClusterCheck.runs())).filter {
+        isAsked($0.name)
+      }
   }
 
   /// Runs cases and keeps what they result in, up to one that throws, since a GPU that has met an error computes
