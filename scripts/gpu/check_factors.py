@@ -61,15 +61,21 @@ def padded(rows, columns, dtype, offset, pitch):
 
 
 def pair_case(shape, rows, element="bfloat16", activation="none", extras=False, backward=False, offset=0, extra_pitch=0, cluster=None,
-              buffers=None):
-    """By the kernel of warp-wide instructions or, with `buffers` (of z), of Hopper's warpgroups."""
+              buffers=None, places=None):
+    """By the kernel of warp-wide instructions or, with `buffers` (of z), of Hopper's warpgroups: z by stores and, where there is room, by
+    copies."""
+    if buffers and places is None:
+        there = {p.places for p in pair_groups_candidates(shape) if cluster in (None, p.cluster)}
+        for places in sorted(there):
+            pair_case(shape, rows, element, activation, extras, backward, offset, extra_pitch, cluster, buffers, places)
+        return
     bulk = shape.m0 % 8 == 0 and offset % 8 == 0 and (shape.inputs + extra_pitch) % 8 == 0
     bulk_back = shape.n1 % 8 == 0 and offset % 8 == 0 and (shape.outputs + extra_pitch) % 8 == 0
     plan, back = pair_plan(shape, bulk, cluster), pair_plan(shape.transposed, bulk_back, cluster)
     if buffers:
         # Two warpgroups for the first product, or one, in turn.
         first = len(cases) % 2 + 1
-        plan, back = (min(pair_groups_candidates(s), key=lambda p: (cluster not in (None, p.cluster), p.buffers != buffers, p.first_groups != first))
+        plan, back = (min(pair_groups_candidates(s), key=lambda p: (cluster not in (None, p.cluster), p.places != places, p.buffers != buffers, p.first_groups != first))
                       for s in (shape, shape.transposed))
     whole = offset % 8 == 0 and extra_pitch % 8 == 0
     job = pool.submit(pair_kernels, plan, element, activation, 7 if extras else 0, whole)

@@ -47,7 +47,7 @@ class PairShape:
     @property
     def run_tiles(self):
         """Tiles of eight outputs in a lane's run."""
-        return 4 if self.n1 >= 24 else 2 if self.n1 >= 12 else 1
+        return 4 if 24 <= self.n1 <= 32 or self.n1 > 48 else 2 if self.n1 >= 12 else 1
 
     @property
     def column_tiles(self):
@@ -172,6 +172,7 @@ class PairGroupsPlan:
     stages: int
     buffers: int
     first_groups: int
+    places: bool
 
     @property
     def low_rank(self):
@@ -229,10 +230,24 @@ class PairGroupsPlan:
         return self.cluster * sum(self.core_bytes) // 4
 
     @property
+    def halves(self):
+        least = self.shape.n0 - (self.cluster - 1) * self.output_pieces
+        return 2 if self.output_pieces % 2 == 0 and least >= 2 else 1
+
+    @property
+    def column_bytes(self):
+        """64 rows of eight inner indices of a piece, with what keeps neighbours out of one another's banks."""
+        return 1024 + 16 * self.halves
+
+    @property
     def shared(self):
-        lines = ceil_div(self.output_pieces * self.chunks // 2, 4)
-        return (round_up((self.buffers * lines + self.stages) * 8192 + sum(self.core_bytes), 128) + 128
-                + 16 * (self.stages + 2 * self.buffers) + 16)
+        if self.places:
+            z = round_up(self.chunks * self.output_pieces * self.column_bytes, 1024)
+            sent = ceil_div(self.inner, 8) * self.j_groups * self.group_tiles * 8 * self.column_bytes
+        else:
+            z, sent = ceil_div(self.output_pieces * self.chunks // 2, 4) * 8192, 0
+        return (round_up(self.buffers * z + self.stages * 8192 + sum(self.core_bytes) + sent, 128) + 128
+                + 16 * (self.stages + 2 * self.buffers + 1 + self.places))
 
     @property
     def tensor(self):
@@ -246,11 +261,14 @@ class PairGroupsPlan:
         window = ceil_div(self.window_steps + 3, 4) if s.m0 % 64 else s.m0 // 64
         if self.low_rank:
             return self.cluster == self.first_groups == 1 and self.chunks <= 16 and self.shared <= SHARED_LIMIT
-        return not idle and self.group_tiles <= 4 and self.stages > window and self.shared <= SHARED_LIMIT
+        # A warpgroup without a share of what is sent would not keep up with the barriers.
+        lags = self.places and self.j_groups > 1 and s.n0 % 16
+        return not idle and not lags and self.group_tiles <= 4 and self.stages > window and self.shared <= SHARED_LIMIT
 
     def defines(self, **more):
         s = self.shape
-        return dict(M0=s.m0, M1=s.m1, N0=s.n0, N1=s.n1, RANK=s.rank, CLUSTER=self.cluster, FIRST_GROUPS=self.first_groups, **more)
+        return dict(M0=s.m0, M1=s.m1, N0=s.n0, N1=s.n1, RANK=s.rank, CLUSTER=self.cluster, FIRST_GROUPS=self.first_groups,
+                    PLACES=int(self.places), **more)
 
     def cost(self, rows):
         """Seconds expected: PairGroupsPlan.seconds of the library, for 132 multiprocessors."""
@@ -259,23 +277,23 @@ class PairGroupsPlan:
                  ceil_div(self.inner, self.span) * ceil_div(s.m0, 16) * self.j_groups * (16 + 2 * self.span * self.group_tiles))
         second = self.output_pieces * self.chunks // 2 * (16 + 2 * s.column_tiles)
         sent = self.output_pieces * ceil_div(self.inner, 8) * (self.cluster - 1)
-        parts = (first * 0.66e-9 / self.first_groups + sent * 65e-9,
-                 (second * 3.1e-9 + self.output_pieces * s.n1 / 8 * 22e-9) / (3 - self.first_groups),
+        parts = (first * 1.65e-9 / self.first_groups + (sent * 34e-9 + 0.05e-6 if self.places else sent * 63.7e-9),
+                 (second * 2.86e-9 + self.output_pieces * s.n1 / 8 * 10.4e-9) / (3 - self.first_groups),
                  128 * (s.inputs + s.outputs) * clusters / 4.23e12)
         missing = 1 - min(1, self.stages / self.boxes)
-        step = 0.91 * max(parts) + 0.09 * sum(parts) + 0.4e-6
-        return 5.5e-6 + ceil_div(ceil_div(rows, 64), clusters) * step * (1 + 0.4 * missing * missing)
+        step = sum(part ** 3.6 for part in parts) ** (1 / 3.6) + 0.08e-6
+        return 5.2e-6 + ceil_div(ceil_div(rows, 64), clusters) * step * (1 + 0.25 * missing * missing)
 
     def __str__(self):
-        return f"g c{self.cluster} x{self.stages} z{self.buffers} f{self.first_groups}"
+        return f"g c{self.cluster} x{self.stages} z{self.buffers} f{self.first_groups}{' p' if self.places else ''}"
 
 
 def pair_groups_candidates(shape):
     """For each size of a cluster and number of buffers as many stages as there is room for, at most two steps of them."""
     result = []
     for cluster in (1, 2, 4, 8):
-        for buffers, first in product((1, 2), (1, 2)):
-            plans = (PairGroupsPlan(shape, cluster, stages, buffers, first) for stages in range(16, 1, -1))
+        for buffers, first, places in product((1, 2), (1, 2), (False, True) if cluster > 1 else (False,)):
+            plans = (PairGroupsPlan(shape, cluster, stages, buffers, first, places) for stages in range(16, 1, -1))
             plans = [p for p in plans if p.fits and p.stages <= max(2 * p.boxes, 4)]
             result += plans[:1]
     return result

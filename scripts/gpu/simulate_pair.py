@@ -49,16 +49,12 @@ class Block:
         self.outputs = min(plan.output_pieces, s.n0 - rank * plan.output_pieces)
         self.full = [Barrier(1) for _ in range(plan.stages)]
         self.empty = [Barrier(plan.first_groups) for _ in range(plan.stages)]
-        self.full_z = [[Barrier(plan.first_groups + (c > 1)) for _ in range(halves(plan))] for _ in range(plan.buffers)]
-        self.empty_z = [[Barrier(c * (3 - plan.first_groups)) for _ in range(halves(plan))] for _ in range(plan.buffers)]
+        self.full_z = [[Barrier(plan.first_groups + (c > 1)) for _ in range(plan.halves)] for _ in range(plan.buffers)]
+        self.empty_z = [[Barrier(c * (3 - plan.first_groups)) for _ in range(plan.halves)] for _ in range(plan.buffers)]
+        self.read_places = [Barrier(c) for _ in range(plan.halves)]
 
     def outputs_of(self, plan, half):
-        return ceil_div(self.outputs - half, halves(plan))
-
-
-def halves(plan):
-    least = plan.shape.n0 - (plan.cluster - 1) * plan.output_pieces
-    return 2 if plan.output_pieces % 2 == 0 and least >= 2 else 1
+        return ceil_div(self.outputs - half, plan.halves)
 
 
 def copies(plan, block):
@@ -95,19 +91,43 @@ def first(plan, cluster, block, group):
     begin = lambda piece: piece * s.m0 // 16
     end = lambda piece: ceil_div((piece + 1) * s.m0, 16)
 
+    def copy(step, chunk, part):
+        buffer = step % plan.buffers
+        for half in range(plan.halves):
+            if half * instructions // plan.halves != part:
+                continue
+            if chunk == mine[0] and step > 0:
+                yield from block.read_places[half].wait(step - 1)
+            if chunk == mine[0] and step >= plan.buffers:
+                yield from block.empty_z[buffer][half].wait(step // plan.buffers - 1)
+            yield
+            for tile in range(tiles):
+                at = (first_tile + tile + block.rank * all_tiles // plan.cluster) % all_tiles * 8
+                for j in range(at, min(at + 8, s.n0)):
+                    owner = j // plan.output_pieces
+                    if (j == at or j % plan.output_pieces == 0) and owner != block.rank:
+                        end = min(at + 8, (owner + 1) * plan.output_pieces, s.n0)
+                        count = (end - j + plan.halves - 1 - half) // plan.halves
+                        cluster[owner].full_z[buffer][half].deliver(count * plan.column_bytes)
+            if chunk == mine[-1]:
+                block.full_z[buffer][half].arrive()
+
     def send(step, chunk, part):
+        if plan.places:
+            yield from copy(step, chunk, part)
+            return
         buffer = step % plan.buffers
         for index in range(part * sends // instructions, (part + 1) * sends // instructions):
             parity, tile = index // (2 * tiles), index // 2 % tiles
-            if chunk == mine[0] and index == parity * 2 * tiles and parity < halves(plan) and step >= plan.buffers:
+            if chunk == mine[0] and index == parity * 2 * tiles and parity < plan.halves and step >= plan.buffers:
                 yield from block.empty_z[buffer][parity].wait(step // plan.buffers - 1)
             at = (first_tile + tile + block.rank * all_tiles // plan.cluster) % all_tiles
             for j in range(at * 8 + parity, at * 8 + 8, 2):
                 owner = j // plan.output_pieces
                 if j < s.n0 and owner != block.rank:
-                    cluster[owner].full_z[buffer][parity % halves(plan)].deliver(512)
-            if chunk == mine[-1] and index == (parity + 1) * 2 * tiles - 1 and parity + halves(plan) >= 2:
-                block.full_z[buffer][parity % halves(plan)].arrive()
+                    cluster[owner].full_z[buffer][parity % plan.halves].deliver(512)
+            if chunk == mine[-1] and index == (parity + 1) * 2 * tiles - 1 and parity + plan.halves >= 2:
+                block.full_z[buffer][parity % plan.halves].arrive()
             yield
 
     for step in range(STEPS):
@@ -146,16 +166,20 @@ def first(plan, cluster, block, group):
 def second(plan, cluster, block, group):
     def expect(buffer, half):
         if plan.cluster > 1 and group == 0:
-            block.full_z[buffer][half].arrive(block.outputs_of(plan, half) * (plan.cluster - 1) * ceil_div(plan.inner, 8) * 1024)
+            sent = (plan.cluster - 1) * ceil_div(plan.inner, 8) * (plan.column_bytes if plan.places else 1024)
+            block.full_z[buffer][half].arrive(block.outputs_of(plan, half) * sent)
 
     for buffer in range(plan.buffers):
-        for half in range(halves(plan)):
+        for half in range(plan.halves):
             expect(buffer, half)
     for step in range(STEPS):
-        for half in range(halves(plan)):
+        for half in range(plan.halves):
             buffer = step % plan.buffers
             yield from block.full_z[buffer][half].wait(step // plan.buffers)
             expect(buffer, half)
+            if group == 0:
+                for other in cluster:
+                    other.read_places[half].arrive()
             yield
             for other in cluster:
                 other.empty_z[buffer][half].arrive()
@@ -187,7 +211,7 @@ def simulate(plan, seed):
 
 def state(cluster):
     return [(b.phase, b.pending, b.bytes) for block in cluster
-            for group in (block.full, block.empty, *block.full_z, *block.empty_z) for b in group]
+            for group in (block.full, block.empty, *block.full_z, *block.empty_z, block.read_places) for b in group]
 
 
 def shapes(argument):

@@ -74,8 +74,13 @@ __device__ __forceinline__ u32 clusterRank() {
   return rank;
 }
 
+__device__ __forceinline__ void clusterArrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
+
+__device__ __forceinline__ void clusterWait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+
 __device__ __forceinline__ void clusterSync() {
-  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+  clusterArrive();
+  clusterWait();
 }
 
 /// Makes initialised barriers visible to the cluster and to the copy engine.

@@ -173,6 +173,12 @@ __device__ __forceinline__ u64 lineDescriptor(u32 address) {
   return (u64)((address & 0x3FFFF) >> 4) | (u64)1 << 16 | alongRows << 32 | swizzle << 62;
 }
 
+/// The same in columns of 16 bytes a row, `alongContraction` bytes apart.
+__device__ __forceinline__ u64 columnDescriptor(u32 address, int alongContraction) {
+  constexpr u64 alongRows = 128 >> 4;
+  return (u64)((address & 0x3FFFF) >> 4) | (u64)(alongContraction >> 4) << 16 | alongRows << 32;
+}
+
 // Start d += a b over one step, or d = a b where it does not add.
 #define TESSERA_START(n, a, flags)                                                          \
   "{\n.reg .pred adds;\nsetp.ne.u32 adds, " TESSERA_ADDS##n ", 0;\n"                         \

@@ -74,6 +74,9 @@ static const char text_Factors_PairGroupsLowRank_cuh[] = {
 static const char text_Factors_PairGroupsSecond_cuh[] = {
 #embed "../DeviceCode/Factors/PairGroupsSecond.cuh"
 , 0};
+static const char text_Factors_PairGroupsSend_cuh[] = {
+#embed "../DeviceCode/Factors/PairGroupsSend.cuh"
+, 0};
 static const char text_Factors_PairGroupsShape_cuh[] = {
 #embed "../DeviceCode/Factors/PairGroupsShape.cuh"
 , 0};
@@ -168,6 +171,7 @@ static const struct {
   {"Factors/PairGroupsPack.cu", text_Factors_PairGroupsPack_cu},
   {"Factors/PairGroupsLowRank.cuh", text_Factors_PairGroupsLowRank_cuh},
   {"Factors/PairGroupsSecond.cuh", text_Factors_PairGroupsSecond_cuh},
+  {"Factors/PairGroupsSend.cuh", text_Factors_PairGroupsSend_cuh},
   {"Factors/PairGroupsShape.cuh", text_Factors_PairGroupsShape_cuh},
   {"Factors/PairPack.cu", text_Factors_PairPack_cu},
   {"Factors/PairShape.cuh", text_Factors_PairShape_cuh},

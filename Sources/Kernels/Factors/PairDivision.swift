@@ -36,7 +36,13 @@ extension PairDivision {
   var isOutputAligned: Bool { shape.n1 % (2 * runTiles) == 0 }
 
   /// Tiles of eight outputs in a lane's run, and in all of an output piece.
-  var runTiles: Int { shape.n1 >= 24 ? 4 : shape.n1 >= 12 ? 2 : 1 }
+  var runTiles: Int {
+    switch shape.n1 {
+    case 24...32, 49...: 4
+    case 12...: 2
+    default: 1
+    }
+  }
   var columnTiles: Int { ceilDivide(shape.n1, 8 * runTiles) * runTiles }
 
   /// Whether a block would be without input or output pieces.

@@ -1,3 +1,4 @@
+import Foundation
 import Synchronization
 
 /// How a cluster of blocks divides a pair among Hopper's warpgroups: the constants of
@@ -12,6 +13,8 @@ public struct PairGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   public let stages: Int, buffers: Int
   /// How many of three warpgroups do the first product, 1 or 2.
   public let firstGroups: Int
+  /// Whether what goes to other blocks is gathered in places of its own and copied, not stored.
+  public let hasPlaces: Bool
 
   static let boxBytes = 8192
 
@@ -40,25 +43,46 @@ public struct PairGroupsPlan: Hashable, Sendable, CustomStringConvertible {
     return (first * 256, outputPieces * chunks / 2 * columnTiles * 256)
   }
 
+  /// The output pieces of a block are handed over in two halves where every block has both.
+  private var halves: Int {
+    outputPieces % 2 == 0 && shape.n0 - (cluster - 1) * outputPieces >= 2 ? 2 : 1
+  }
+
+  /// Bytes of a buffer of the intermediate, and of the places of what is sent.
+  private var intermediateBytes: (buffer: Int, places: Int) {
+    guard hasPlaces else {
+      return (ceilDivide(outputPieces * chunks / 2, 4) * PairGroupsPlan.boxBytes, 0)
+    }
+    let column = stepRows * 16 + 16 * halves
+    return (
+      roundUp(chunks * outputPieces * column, 1024),
+      ceilDivide(inner, 8) * jGroups * groupTiles * 8 * column
+    )
+  }
+
   /// Bytes of shared memory of a block.
   var sharedBytes: Int {
-    let lines = ceilDivide(outputPieces * chunks / 2, 4)
     let cores = coreBytes.first + coreBytes.second
-    return roundUp((buffers * lines + stages) * PairGroupsPlan.boxBytes + cores, 128) + 128
-      + 16 * (stages + 2 * buffers) + 16
+    let (buffer, places) = intermediateBytes
+    return roundUp(buffers * buffer + stages * PairGroupsPlan.boxBytes + cores + places, 128)
+      + 128 + 16 * (stages + 2 * buffers + (hasPlaces ? 2 : 1))
   }
 
   /// Whether the sums fit the registers, cores and buffers the shared memory, with the boxes of an
-  /// instruction, and every block has pieces.
+  /// instruction, and every block has pieces, and every warpgroup that copies something of each step: one without
+  /// would not keep up with the barriers.
   var fits: Bool {
     guard sharedBytes <= PairPlan.sharedLimit else { return false }
     if shape.isLowRank { return cluster == 1 && firstGroups == 1 && chunks <= 16 }
+    if hasPlaces, cluster == 1 || jGroups > 1 && shape.n0 % 16 != 0 { return false }
     let window = shape.m0 % 64 == 0 ? shape.m0 / 64 : ceilDivide(windowSteps + 3, 4)
     return !hasIdleBlocks && groupTiles <= 4 && stages > window
   }
 
-  /// `g c8 x4 z1 f2`: cluster, stages, buffers and warpgroups of the first product.
-  public var description: String { "g c\(cluster) x\(stages) z\(buffers) f\(firstGroups)" }
+  /// `g c8 x4 z1 f2 p`: cluster, stages, buffers, warpgroups of the first product, whether there are places.
+  public var description: String {
+    "g c\(cluster) x\(stages) z\(buffers) f\(firstGroups)" + (hasPlaces ? " p" : "")
+  }
 }
 
 extension PairGroupsPlan: PairDivision {
@@ -68,7 +92,9 @@ extension PairGroupsPlan: PairDivision {
   var stepRows: Int { 64 }
   var words: Int { cluster * (coreBytes.first + coreBytes.second) / 4 }
   var takesMaps: Bool { true }
-  var packingOptions: [String: Int] { ["FIRST_GROUPS": firstGroups] }
+  var packingOptions: [String: Int] {
+    ["FIRST_GROUPS": firstGroups, "PLACES": hasPlaces ? 1 : 0]
+  }
 
   func productOptions(_ epilogue: FactorEpilogue) -> [String: Int] {
     [
@@ -97,11 +123,14 @@ extension PairGroupsPlan {
     for cluster in [1, 2, 4, 8] {
       for buffers in [2, 1] {
         for firstGroups in [1, 2] {
-          let plan = deepest(
-            shape, cluster: cluster, buffers: buffers, firstGroups: firstGroups)
-          guard let plan else { continue }
-          let seconds = plan.seconds(rows: 25088, gpu: h200)
-          if seconds < best?.seconds ?? .infinity { best = (plan, seconds) }
+          for hasPlaces in [false, true] {
+            let plan = deepest(
+              shape, cluster: cluster, buffers: buffers, firstGroups: firstGroups,
+              hasPlaces: hasPlaces)
+            guard let plan else { continue }
+            let seconds = plan.seconds(rows: 25088, gpu: h200)
+            if seconds < best?.seconds ?? .infinity { best = (plan, seconds) }
+          }
         }
       }
     }
@@ -111,20 +140,22 @@ extension PairGroupsPlan {
 
   /// The plan with as many stages as there is room for, at most two steps of them.
   private static func deepest(
-    _ shape: PairShape, cluster: Int, buffers: Int, firstGroups: Int
+    _ shape: PairShape, cluster: Int, buffers: Int, firstGroups: Int, hasPlaces: Bool
   ) -> PairGroupsPlan? {
     (2...16).reversed().lazy.map {
       PairGroupsPlan(
-        shape: shape, cluster: cluster, stages: $0, buffers: buffers, firstGroups: firstGroups)
+        shape: shape, cluster: cluster, stages: $0, buffers: buffers, firstGroups: firstGroups,
+        hasPlaces: hasPlaces)
     }.first { $0.fits && $0.stages <= max(4, 2 * $0.boxes) }
   }
 
   /// Seconds expected for so many rows.
   ///
-  /// A cluster takes step after step, each as long as the slowest of three that go on side by side, with a
-  /// little of the others: the first product with what it sends, the second with what it writes, device memory;
-  /// and longer where x comes in less than a step ahead. Fitted to 16 pairs at 25088 rows
-  /// (benchmarks/pair-plans-h200.json): 7 % off on average.
+  /// A cluster takes step after step, of three things that go on side by side: the first product with what it
+  /// sends, the second with what it writes, device memory; where two are about as long they get in each other's
+  /// way, and a step is longer where x comes in less than a step ahead. Fitted to 166 plans of 16 pairs at 25088
+  /// rows (benchmarks/pair-plans-h200.json): 8 % off on average, the preferred plan 1 % slower than the best of
+  /// each.
   public func seconds(rows: Int, gpu: GPU) -> Double {
     let clusters = max(1, gpu.residentClusters(of: cluster))
     let turns = Double(ceilDivide(ceilDivide(rows, stepRows), clusters))
@@ -137,16 +168,16 @@ extension PairGroupsPlan {
       ? windowSteps * (16 + 2 * chunks) : instructions * (16 + 2 * span * groupTiles)
     let secondClocks = outputPieces * chunks / 2 * (16 + 2 * columnTiles)
     // In units of 1024 bytes.
-    let sent = outputPieces * innerChunks * (cluster - 1)
+    let sent = Double(outputPieces * innerChunks * (cluster - 1))
+    let sending = hasPlaces ? sent * 34e-9 + 0.05e-6 : sent * 63.7e-9
     let written = Double(outputPieces * shape.n1) / 8
     let parts = [
-      Double(firstClocks) * 0.66e-9 / Double(firstGroups) + Double(sent) * 65e-9,
-      (Double(secondClocks) * 3.1e-9 + written * 22e-9) / Double(3 - firstGroups),
+      Double(firstClocks) * 1.65e-9 / Double(firstGroups) + sending,
+      (Double(secondClocks) * 2.86e-9 + written * 10.4e-9) / Double(3 - firstGroups),
       Double(stepRows * 2 * (shape.inputs + shape.outputs) * clusters) / gpu.copyRate,
     ]
-    let slowest = parts.max() ?? 0
     let missing = 1 - min(1, Double(stages) / Double(boxes))
-    let step = 0.91 * slowest + 0.09 * parts.reduce(0, +) + 0.4e-6
-    return 5.5e-6 + turns * step * (1 + 0.4 * missing * missing)
+    let step = pow(parts.map { pow($0, 3.6) }.reduce(0, +), 1 / 3.6) + 0.08e-6
+    return 5.2e-6 + turns * step * (1 + 0.25 * missing * missing)
   }
 }

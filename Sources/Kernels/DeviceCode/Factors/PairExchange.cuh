@@ -39,6 +39,17 @@ __device__ __forceinline__ void storeToBlock(u32 address, u32 barrier, int block
       : "memory");
 }
 
+/// Copies `bytes` from `source` to the place `address` of block `block` of the cluster, counted in at that block's barrier.
+__device__ __forceinline__ void bulkCopyToBlock(u32 address, u32 source, int bytes, u32 barrier, int block) {
+  asm volatile(
+      "{\n.reg .b32 remote, signal;\n"
+      "mapa.shared::cluster.u32 remote, %0, %4;\n"
+      "mapa.shared::cluster.u32 signal, %3, %4;\n"
+      "cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [remote], [%1], %2, [signal];\n}\n" ::"r"(address),
+      "r"(source), "r"(bytes), "r"(barrier), "r"(block)
+      : "memory");
+}
+
 __device__ __forceinline__ void storeShared16(u32 address, uint4 v) {
   asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
 }

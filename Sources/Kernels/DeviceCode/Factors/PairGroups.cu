@@ -126,7 +126,8 @@ extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__
   // A view of another array may begin anywhere.
   const bool byMap = tensor && (((u64)x | (u64)((i64)pitchX * Element::bytes)) & 15) == 0 && block.columnsHere() > 0;
 
-  if (threadIdx.x == 0) {
+  // The copying warp makes the barriers and copies at once. A block may be written to only when its memory is zero and its barriers stand.
+  if (threadIdx.x == 3 * groupThreads) {
     for (int stage = 0; stage < stages; ++stage) {
       barrierInit(block.full(stage), byMap ? 1 : groupThreads);
       barrierInit(block.empty(stage), senders / 32);
@@ -137,17 +138,22 @@ extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__
         barrierInit(block.emptyZ(buffer, half), clusterSize * secondGroups * (groupThreads / 32) * arrivals);
       }
     for (int core = 0; core < 2; ++core) barrierInit(block.coreArrived(core), 1);
+    for (int half = 0; hasPlaces && half < 2; ++half) barrierInit(block.readPlaces(half), clusterSize);
     fenceBarrierInit();
   }
-  // Padding of pieces and chunks, and rows of x that are not there, must not be NaN.
-  for (int i = threadIdx.x; i < offsetCore0 / 16; i += threads) ((uint4*)memory)[i] = make_uint4(0, 0, 0, 0);
+  // What pads the chunks, and rows that no tensor map brings, must not be NaN.
+  constexpr int first = chunks == clusterSize * chunksHere ? offsetX : 0;
+  for (int i = first / 16 + threadIdx.x; i < (byMap ? offsetX : offsetCore0) / 16; i += threads) ((uint4*)memory)[i] = make_uint4(0, 0, 0, 0);
   fenceAsync();
-  // No block may be written to before its memory is zero and its barriers stand, nor end before the last arrives there.
-  clusterSync();
+  __syncwarp();
+  clusterArrive();
+  if (group != 3 || !byMap) clusterWait();
   // By numbers: by `group < firstGroups` the compiler takes descriptors for different among lanes, and waits after each instruction.
   if (group == 3) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
     runCopies(block, steps, packed, x, pitchX, (u8*)maps + blockIdx.x * 128, byMap, threadIdx.x % groupThreads);
+    __syncwarp();
+    if (byMap) clusterWait();
   } else if (group == 2) {
     multiply<2>(block, steps, inner, epilogue, lane, warp);
   } else if (group == 1) {
@@ -155,6 +161,7 @@ extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__
   } else {
     multiply<0>(block, steps, inner, epilogue, lane, warp);
   }
+  // Nor may a block end before the last has arrived at its barriers.
   __syncwarp();
   clusterSync();
 }

@@ -1,15 +1,9 @@
 // The first product of PairGroups.cu, by one or two warpgroups.
 #pragma once
-#include "Factors/PairGroupsBlock.cuh"
+#include "Factors/PairGroupsSend.cuh"
 #include "Warpgroup.cuh"
 
-constexpr int instructions = 8 / span;  // instructions of a chunk and step
 typedef float Sums[instructions][4 * span * groupTiles];
-/// A chunk as it is sent: [parity of j][tile][row half], 16 bytes each.
-/// At most `sendsOfPart` with each instruction: loops whose length is known only after another is unrolled are not unrolled.
-constexpr int sends = 4 * groupTiles, sendsOfPart = divideUp(sends, instructions);
-typedef u32 Words[sends][4];
-
 __device__ __forceinline__ void pack(Words& words, const Sums& acc, int chunk) {
 #pragma unroll
   for (int index = 0; index < sends; ++index) {
@@ -27,46 +21,6 @@ __device__ __forceinline__ void pack(Words& words, const Sums& acc, int chunk) {
   }
 }
 
-/// One warpgroup's chunks on their way to the blocks that own their pieces. Its tiles are at places from `firstPlace` on.
-template <int firstPlace>
-struct Sender {
-  const Block& block;
-  int row, lane;
-
-  /// Sends part `part` of `instructions` of a chunk of the step `step`.
-  __device__ __forceinline__ void send(const Words& words, int chunk, bool isFirst, bool isLast, int step, int part) const {
-    const int buffer = step % buffers;
-#pragma unroll
-    for (int n = 0; n < sendsOfPart; ++n) {
-      const int index = part * sends / instructions + n;
-      if (index >= (part + 1) * sends / instructions) break;
-      const int parity = index / (2 * groupTiles), first = parity * 2 * groupTiles;
-      if (isFirst && index == first && parity < halves && step >= buffers)
-        barrierWait(block.emptyZ(buffer, parity), (step / buffers - 1) & 1);
-      store(words[index], chunk, parity, index / 2 % groupTiles, index % 2, buffer);
-      if (isLast && index == first + 2 * groupTiles - 1 && parity + halves >= 2) {
-        __syncwarp();
-        barrierArriveIf(lane < arrivals, block.fullZ(buffer, parity % halves));
-      }
-    }
-  }
-
-  __device__ __forceinline__ void store(const u32 (&word)[4], int chunk, int parity, int tile, int h, int buffer) const {
-    // In most divisions all that depends on the lane is the same in every tile.
-    constexpr bool regular = outputPieces % 8 == 0 || 8 % outputPieces == 0;
-    const int first = tileAtPlace(firstPlace + tile, block.self) * 8, column = 2 * (lane & 3) + parity, j = first + column;
-    if (jGroups * groupTiles * 8 != n0 && j >= n0) return;
-    const int owner = regular ? first / outputPieces + column / outputPieces : j / outputPieces;
-    const u32 place = block.z(buffer) + (regular ? first % outputPieces * chunks / 8 * boxBytes : 0)
-        + placeOfZ((regular ? column : j) % outputPieces, block.self * chunksHere + chunk, row) + h * 8 * lineBytes;
-    const uint4 v = make_uint4(word[0], word[1], word[2], word[3]);
-    if (clusterSize == 1 || owner == block.self)
-      storeShared16(place, v);
-    else
-      storeToBlock(place, block.fullZ(buffer, parity % halves), owner, v);
-  }
-};
-
 /// The boxes of one step among the stages; `box` is known when compiling.
 struct Ring {
   int first, turn;
@@ -82,7 +36,7 @@ template <int group>
 __device__ __forceinline__ void runFirst(const Block& block, const Steps& steps, int lane, int warp) {
   constexpr int half = group % jGroups, firstChunk = splitsChunks ? group : 0, nextChunk = splitsChunks ? 2 : 1;
   constexpr int lastChunk = firstChunk + (chunksHere - 1 - firstChunk) / nextChunk * nextChunk;
-  const Sender<half * groupTiles> sender{block, warp * 16 + (lane >> 2), lane};
+  const Sender<hasPlaces, half * groupTiles> sender(block, warp * 16 + (lane >> 2), lane, group);
   const u64 lines = lineDescriptor(block.x(0)), core0 = matrixDescriptor(block.core0());
   Words words;
   if (steps.count == 0) return;

@@ -81,7 +81,7 @@ __device__ __forceinline__ void runSecond(
   // What a half receives from other blocks in a step.
   const auto expect = [&](int buffer, int half) {
     if (counting)
-      barrierExpect(block.fullZ(buffer, half), block.outputsOf(half) * (clusterSize - 1) * chunksHere * stepRows * 16);
+      barrierExpect(block.fullZ(buffer, half), block.outputsOf(half) * sentBytes);
   };
   for (int buffer = 0; buffer < buffers; ++buffer)
     for (int half = 0; half < halves; ++half) expect(buffer, half);
@@ -95,6 +95,8 @@ __device__ __forceinline__ void runSecond(
     for (int half = 0; half < halves; ++half) {
       barrierWait(block.fullZ(buffer, half), step / buffers & 1);
       expect(buffer, half);
+      if constexpr (hasPlaces)
+        barrierArriveRemoteIf(group == 0 && warp == 0 && lane < clusterSize, block.readPlaces(half), lane % clusterSize);
       const auto release = [&] {
         __syncwarp();
         if constexpr (arrivals == 1)
@@ -108,7 +110,8 @@ __device__ __forceinline__ void runSecond(
 #if TESSERA_OUTPUT
       // z has come by stores; the matrix units read it by themselves.
       fenceAsync();
-      const u64 lines = lineDescriptor(block.z(buffer)), core1 = matrixDescriptor(block.core1());
+      const u64 lines = hasPlaces ? columnDescriptor(block.z(buffer) + half * chunks * chunkBytes, chunkBytes) : lineDescriptor(block.z(buffer));
+      const u64 core1 = matrixDescriptor(block.core1());
       // A part of an output piece at a time; it is written while the next is multiplied.
       const int tasks = block.outputsOf(half) * parts1;
       float acc[4 * partTiles1];
@@ -121,7 +124,9 @@ __device__ __forceinline__ void runSecond(
         warpgroupFence();
 #pragma unroll
         for (int s = 0; s < steps1; ++s)
-          warpgroupMultiply(acc, lines + ((first + s) / 4 * boxBytes + (first + s) % 4 * 32 >> 4),
+          warpgroupMultiply(acc,
+                            lines + (hasPlaces ? 2 * s * chunkBytes + piece / halves * columnBytes
+                                               : (first + s) / 4 * boxBytes + (first + s) % 4 * 32) / 16,
                             core1 + (((first + s) * parts1 + part) * partTiles1 * 256 >> 4), s > 0);
         warpgroupCommit();
         if (task > group) write(outputs, epilogue, place, lane);

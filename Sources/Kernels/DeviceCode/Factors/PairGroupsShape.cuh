@@ -50,9 +50,24 @@ constexpr int partTiles1 = columnTiles1 <= 8 ? columnTiles1 : columnTiles1 % 8 =
 static_assert(columnTiles1 % partTiles1 == 0, "whole parts");
 constexpr int coreBytes1 = outputPieces * steps1 * parts1 * partTiles1 * 256;
 
-// z of a block's output pieces: lines of 64 numbers, [j][chunk] side by side, as the operand of the second product. Chunks of
-// a piece change places, so that lanes that write several pieces at once meet in fewer banks.
-constexpr int linesZ = divideUp(outputPieces * steps1, 4);
+// Where there are two halves, the sums of a lane are of one even and one odd piece in turn, and every block has both.
+constexpr int halves = outputPieces % 2 == 0 && n0 - (clusterSize - 1) * outputPieces >= 2 ? 2 : 1;
+
+// z of a block's output pieces, as the operand of the second product, in one of two layouts.
+// With PLACES it comes by bulk copies from places where its senders gather it, so what a sender has for a block lies
+// together: [half][chunk][piece of the half][64 rows][16 bytes], a column of 64 rows followed by what keeps lanes that write
+// neighbouring pieces out of one another's banks.
+// Else it comes by stores of 16 bytes: lines of 64 numbers, [j][chunk] side by side. Chunks of a piece change places, so that lanes
+// that write several pieces at once meet in fewer banks.
+constexpr bool hasPlaces = TESSERA_PLACES;
+constexpr int columnBytes = stepRows * 16 + 16 * halves, chunkBytes = outputPieces / halves * columnBytes;
+constexpr int bufferBytesZ = hasPlaces ? divideUp(halves * chunks * chunkBytes, 1024) * 1024 : divideUp(outputPieces * steps1, 4) * boxBytes;
+// What a step brings of one output piece from other blocks, and the places of a half of a chunk: [half][chunk of the block][place of a tile][j of the
+// half].
+constexpr int sentBytes = (clusterSize - 1) * chunksHere * (hasPlaces ? columnBytes : stepRows * 16);
+constexpr int placesBytes = hasPlaces ? jGroups * groupTiles * 8 / halves * columnBytes : 0;
+static_assert(!hasPlaces || clusterSize > 1, "places are for what goes to other blocks");
+static_assert(!hasPlaces || jGroups == 1 || n0 % 16 == 0, "a warpgroup without a share of a step would not keep up with its barriers");
 __host__ __device__ constexpr int placeOfChunk(int piece, int chunk) {
-  return chunk ^ (chunks % 8 == 0 ? piece / 2 % 4 * 2 : chunks % 4 == 0 ? piece / 2 % 4 : piece / 2 % 2);
+  return hasPlaces ? chunk : chunk ^ (chunks % 8 == 0 ? piece / 2 % 4 * 2 : chunks % 4 == 0 ? piece / 2 % 4 : piece / 2 % 2);
 }

@@ -29,8 +29,9 @@ constexpr int chunksHere = divideUp(innerHere, 8);
 constexpr int chunks = divideUp(clusterSize * chunksHere, 2) * 2;
 constexpr int steps1 = chunks / 2;
 
-// Columns of the second product come in runs: a lane's sums of `runTiles` adjacent tiles are 2 * runTiles consecutive outputs.
-constexpr int runTiles = n1 >= 24 ? 4 : n1 >= 12 ? 2 : 1;
+// Columns of the second product come in runs: a lane's sums of `runTiles` adjacent tiles are 2 * runTiles consecutive outputs. Up to
+// 48 outputs are three runs of two tiles: two of four would be padded by a quarter.
+constexpr int runTiles = n1 >= 24 && (n1 <= 32 || n1 > 48) ? 4 : n1 >= 12 ? 2 : 1;
 constexpr int runLength = 2 * runTiles;
 constexpr int columnTiles1 = divideUp(n1, 8 * runTiles) * runTiles;
 
