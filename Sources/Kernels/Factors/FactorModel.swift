@@ -26,7 +26,7 @@ public struct FactorModel: Sendable {
   /// side by side.
   static let nextProduct = 4e-6
   /// Seconds to begin a dense product.
-  static let denseLaunch = 13e-6
+  static let denseLaunch = 10e-6
   /// Seconds to begin one of the two products of low rank.
   static let lowRankLaunch = 5e-6
   /// Seconds to begin the kernel of warp-wide instructions.
@@ -37,6 +37,8 @@ public struct FactorModel: Sendable {
   static let forming = 50e-6
   /// How much longer than a copy's a batch of skinny products takes for its bytes.
   static let productBytes = 1.2
+  /// The same of products whose blocks are narrower than 128 bytes on both sides.
+  static let narrowBytes = 1.75
   /// The share of a copy's rate that MLX's permutations reach where 28 bytes or more stay together; in
   /// proportion less where fewer do.
   static let permutation = (share: 0.75, bytes: 28.0)
@@ -63,11 +65,11 @@ public struct FactorModel: Sendable {
   /// Seconds of one batch of products.
   private func product(
     _ numbers: Double, _ multiplyAdds: Double, _ elementSize: Int,
-    launch: Double = FactorModel.stridedLaunch
+    launch: Double = FactorModel.stridedLaunch, bytes: Double = FactorModel.productBytes
   ) -> Double {
     launch
       + max(
-        FactorModel.productBytes * numbers * Double(elementSize) / gpu.copyRate,
+        bytes * numbers * Double(elementSize) / gpu.copyRate,
         arithmetic(multiplyAdds, elementSize))
   }
 
@@ -123,7 +125,9 @@ public struct FactorModel: Sendable {
   public func strided(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
     let m = Double(rows)
     return product(
-      m * Double(s.inputs + s.outputs) + Double(s.weights), m * Double(s.weights), elementSize)
+      m * Double(s.inputs + s.outputs) + Double(s.weights), m * Double(s.weights), elementSize,
+      bytes: max(s.b, s.c) * elementSize < 128
+        ? FactorModel.narrowBytes : FactorModel.productBytes)
   }
 
   /// Seconds of a factor composed of MLX operations.

@@ -3,8 +3,9 @@
 //
 // As in Pair.cu a cluster divides the cores by pieces and rows stream through; here both cores lie in shared memory, as operands that the
 // matrix units read by themselves, once for 64 rows. x comes by a tensor map, in boxes that are operands too. A lane ends the first
-// product with eight neighbouring inner indices of one row and output piece: 16 bytes, stored where the second product of their owner reads
-// them. A block stores its own share by ordinary stores: asynchronous ones, counted one by one, take 1.2 cycles each.
+// product with eight neighbouring inner indices of one row and output piece, 16 bytes, and these go where the second product of their owner
+// reads them: by bulk copies from places of its own (PLACES) or, where there is no room for those, by asynchronous stores, which are
+// counted one by one at 1.2 cycles each; what is the block's own by ordinary stores (PairGroupsSend.cuh).
 //
 // One or two warpgroups do the first product, the others of three the second, one copies. Barriers in shared memory connect them
 // (scripts/gpu/simulate_pair.py runs them). A chunk of z is sent while the next is multiplied, and z is handed over in two halves, even and

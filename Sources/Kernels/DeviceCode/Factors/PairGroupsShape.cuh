@@ -62,8 +62,8 @@ constexpr int halves = outputPieces % 2 == 0 && n0 - (clusterSize - 1) * outputP
 constexpr bool hasPlaces = TESSERA_PLACES;
 constexpr int columnBytes = stepRows * 16 + 16 * halves, chunkBytes = outputPieces / halves * columnBytes;
 constexpr int bufferBytesZ = hasPlaces ? divideUp(halves * chunks * chunkBytes, 1024) * 1024 : divideUp(outputPieces * steps1, 4) * boxBytes;
-// What a step brings of one output piece from other blocks, and the places of a half of a chunk: [half][chunk of the block][place of a tile][j of the
-// half].
+// What a step brings of one output piece from other blocks, and the places of a half of a chunk:
+// [half][chunk of the block][place of a tile][j of the half].
 constexpr int sentBytes = (clusterSize - 1) * chunksHere * (hasPlaces ? columnBytes : stepRows * 16);
 constexpr int placesBytes = hasPlaces ? jGroups * groupTiles * 8 / halves * columnBytes : 0;
 static_assert(!hasPlaces || clusterSize > 1, "places are for what goes to other blocks");
