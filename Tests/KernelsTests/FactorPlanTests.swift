@@ -268,7 +268,7 @@ import Testing
     }
   }
 
-  /// benchmarks/factors-swift-h200.json, session 5: 64 products of few columns begin later than they run.
+  /// docs/log-gpu-factors.md, batch last: 64 products of few columns begin later than they run.
   @Test func manySmallProductsAreLeftToComposedOnes() {
     let model = FactorModel(h200)
     let shape = KroneckerShape(64, 48, 192, 4)

@@ -1,7 +1,7 @@
 """Draws time over limit by pattern from a record of `tessera bench factors` (scripts/gpu/record_factors; Vega-Lite, rendered by
-vl-convert-python); where single plans were timed later (benchmarks/factor-plans-h200.json, its last session), the best of a pattern.
+vl-convert-python).
 
-usage: chart_factors.py benchmarks/factors-swift-h200.json benchmarks/factor-plans-h200.json OUT.svg
+usage: chart_factors.py benchmarks/factors-swift-h200.json OUT.svg
 """
 
 import json
@@ -10,11 +10,7 @@ import sys
 import vl_convert
 
 report = json.load(open(sys.argv[1]))
-points, later = [], {}
-for timing in json.load(open(sys.argv[2]))["timings"]:
-    if timing.get("session") == "evening" and timing["element"] == "bfloat16":
-        over = min(timing["ms"]) / timing["limit_ms"]
-        later[timing["pattern"]] = min(over, later.get(timing["pattern"], over))
+points = []
 runs = [run for run in report["factors"] if run["rows"] == 25088 and run["dtype"] == "bfloat16"]
 for run in runs:
     for row in run["patterns"]:
@@ -24,16 +20,15 @@ for run in runs:
         def point(path, over):
             points.append({"pattern": row["pattern"], "block": b * c, "d": "d = 1" if d == 1 else "d > 1", "layout": f"batch {run['layout']}",
                            "path": path, "time over limit": over})
-        if run["layout"] == "first" and row["pattern"] in later:
-            point("warpgroups, best plan timed alone", later[row["pattern"]])
-        else:
-            point("taken: " + row["choice"], row["milliseconds"] / row["limit"])
+        point("taken: " + row["choice"], row["milliseconds"] / row["limit"])
         for path in row["paths"]:
             if path["name"] == "composed" and row["choice"] != "composed":
                 seconds = sorted(path["timing"]["seconds"])
                 point("composed: permute, multiply, permute", 1e3 * seconds[len(seconds) // 2] / row["limit"])
 
-order = ["warpgroups, best plan timed alone", "taken: warpgroups", "taken: kernel", "taken: turned", "taken: strided", "taken: composed", "taken: matrix", "composed: permute, multiply, permute"]
+colors = {"taken: warpgroups": "#ff7f0e", "taken: kernel": "#d62728", "taken: turned": "#8c564b", "taken: strided": "#1f77b4", "taken: composed": "#2ca02c",
+          "taken: matrix": "#9467bd", "composed: permute, multiply, permute": "#c7c7c7"}
+order = {path: color for path, color in colors.items() if path in {point["path"] for point in points}}
 gpu = runs[0]["machine"]["gpu"]
 specification = {
     "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
@@ -47,13 +42,13 @@ specification = {
              "encoding": {
                  "x": {"field": "block", "type": "quantitative", "scale": {"type": "log", "domain": [2000, 2000000], "nice": False}, "title": "b · c"},
                  "y": {"field": "time over limit", "type": "quantitative", "scale": {"type": "log", "domain": [1, 50], "nice": False, "clamp": True}},
-                 "color": {"field": "path", "type": "nominal", "sort": order, "title": None,
-                           "scale": {"domain": order, "range": ["#17becf", "#ff7f0e", "#d62728", "#8c564b", "#1f77b4", "#2ca02c", "#9467bd", "#c7c7c7"]}},
+                 "color": {"field": "path", "type": "nominal", "sort": list(order), "title": None, "legend": {"labelLimit": 0},
+                           "scale": {"domain": list(order), "range": list(order.values())}},
              }},
             {"mark": {"type": "rule", "strokeDash": [4, 3], "color": "#555"}, "encoding": {"y": {"datum": 1.8}}},
         ],
     },
     "config": {"background": "white", "font": "Helvetica, Arial, sans-serif"},
 }
-with open(sys.argv[3], "w") as f:
+with open(sys.argv[2], "w") as f:
     f.write(vl_convert.vegalite_to_svg(json.dumps(specification)))

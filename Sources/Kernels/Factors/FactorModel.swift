@@ -29,8 +29,10 @@ public struct FactorModel: Sendable {
   static let denseLaunch = 10e-6
   /// Seconds to begin one of the two products of low rank.
   static let lowRankLaunch = 5e-6
-  /// Seconds to begin the kernel of warp-wide instructions.
-  static let kernelLaunch = 8e-6
+  /// Seconds to begin the kernel of warp-wide instructions: as many as its blocks take to load their weights.
+  static let kernelLaunch = 13e-6
+  /// Seconds to begin the kernel of warpgroups.
+  static let warpgroupsLaunch = 5e-6
   /// What a dense product takes of the time that the sustained rate of matrix instructions gives.
   static let denseShare = 0.82
   /// Seconds to begin the operations that form a factor's matrix.
@@ -202,7 +204,7 @@ public struct FactorModel: Sendable {
         : plan.isStationary
           ? (plan.slice == s.d && elementSize == 2 ? (readsSingly ? 1.5 : 0.85) : 1)
           : (plan.slice * elementSize >= 32 ? 1.12 : 0.62)
-      return share * plan.seconds(rows: rows, gpu: gpu) + FactorModel.launch
+      return share * plan.seconds(rows: rows, gpu: gpu) + FactorModel.warpgroupsLaunch
     }
   }
 

@@ -132,12 +132,12 @@ public struct KroneckerGroupsKernels: Sendable {
       [blocks.0 * blocks.1 * blocks.2, plan.mapBytes / 4], .int32)
     let variant = KroneckerGroupsKernels.productVariant(plan, epilogue, element: kernels.element)
     return try kernels.library.kernel(variant)(
-        [x, packed] + epilogue.inputs(instead: x),
-        outputs: plan.isTensor ? [product, maps] : [product],
-        scalars: [
-          .int(plan.shape.outputs), .bool(plan.isOutputAligned), .int(epilogue.parts), .int(rows),
-          .int(x.dim(1)),
-        ], grid: .init(blocks.0, blocks.1, blocks.2), block: .init(256 + plan.copyingThreads))[0]
+      [x, packed] + epilogue.inputs(instead: x),
+      outputs: plan.isTensor ? [product, maps] : [product],
+      scalars: [
+        .int(plan.shape.outputs), .bool(plan.isOutputAligned), .int(epilogue.parts), .int(rows),
+        .int(x.dim(1)),
+      ], grid: .init(blocks.0, blocks.1, blocks.2), block: .init(256 + plan.copyingThreads))[0]
   }
 
   // MARK: - The product with its gradients
