@@ -172,6 +172,13 @@ struct CompilationTests {
     #expect(throws: KernelError.self) { try StrassenTileKernels.variants(rank: 16, dtype: .int32) }
   }
 
+  /// The blocks of a cluster that machine code fixes: the attribute 0x3d of twelve bytes in `.nv.info`.
+  private static func cluster(in code: [UInt8]) -> Int? {
+    let pattern: [UInt8] = [0x04, 0x3d, 12, 0]
+    let place = code.indices.dropLast(16).first { code[$0...].starts(with: pattern) }
+    return place.map { Int(code[$0 + 4]) }
+  }
+
   /// Warpgroups are Hopper's alone; turns compile everywhere.
   @Test func warpgroupKernelsCompileForHopper() throws {
     let h200 = GPU(
@@ -201,7 +208,9 @@ struct CompilationTests {
     for variant in variants + pairs {
       let code = try compiler.compile(variant, architecture: "sm_90a")
       #expect(code.starts(with: [0x7f, 0x45, 0x4c, 0x46]), "\(variant.name)")
+      #expect(variant.cluster == Self.cluster(in: code), "\(variant.name)")
     }
+    #expect(Set((variants + pairs).map(\.cluster)).isSuperset(of: [nil, 1, 2]))
     let turns = TurnedProducts.variants(
       KroneckerShape(2, 16, 24, 3), dtype: .float32, epilogue: bias, gradients: true)
     #expect(Set(turns).count == 5)

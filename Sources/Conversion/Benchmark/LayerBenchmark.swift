@@ -102,12 +102,25 @@ public struct LayerBenchmark: Codable, Sendable {
       // Measured also where it is not chosen, so that a wrong choice shows.
       if choice.predictions[.kernels] != nil { paths.append((index, .kernels)) }
     }
-    let jobs = try paths.map { item in
-      try job(
-        structures[item.structure], weights[item.structure], xs, item.path, backward: backward,
-        bases: bases)
+    let products = try paths.map { item in
+      try product(
+        structures[item.structure], weights[item.structure], rows: m, dtype: dtype, item.path,
+        backward: backward, bases: bases)
     }
-    let timings = try measure(jobs)
+    let timings = try measure(
+      products.map { product in
+        var repetition = 0
+        return {
+          repetition += 1
+          return try product(xs[repetition % xs.count])
+        }
+      })
+    // Run in turn as they were measured.
+    for (index, item) in paths.enumerated() where item.path == .kernels {
+      try requireAgreement(
+        "\(operators[item.structure]) by kernels", try products[index](xs[0])[0],
+        try products[index - 1](xs[0])[0])
+    }
     let passes = backward ? 3.0 : 1.0
     var ceilings = try ceilings()
     // The dense path may beat the product that the ceiling was measured on.
@@ -174,17 +187,12 @@ public struct LayerBenchmark: Codable, Sendable {
       """
   }
 
-  /// The product of a path, or that and the gradients of input and parameters, each time on the
-  /// next of the inputs; without gradients the kernels' weights are prepared.
-  private static func job(
-    _ structure: any LinearOperator, _ parameters: Parameters, _ xs: [MLXArray],
+  /// The product of a path, or that and the gradients of input and parameters, of rows [1, M, K]; without
+  /// gradients the kernels' weights are prepared.
+  private static func product(
+    _ structure: any LinearOperator, _ parameters: Parameters, rows: Int, dtype: DType,
     _ path: ProductPath, backward: Bool, bases: Bool
-  ) throws -> () throws -> [MLXArray] {
-    var repetition = 0
-    func next() -> MLXArray {
-      repetition += 1
-      return xs[repetition % xs.count]
-    }
+  ) throws -> (MLXArray) throws -> [MLXArray] {
     func product(_ x: MLXArray, _ parameters: Parameters) -> MLXArray {
       path == .kernels
         ? structure.kernelProduct(x, parameters, bias: nil, activation: .none)
@@ -192,18 +200,16 @@ public struct LayerBenchmark: Codable, Sendable {
     }
     guard backward else {
       // As a layer that is only used keeps it.
-      let rows = xs[0].dim(1)
       if path == .kernels,
-        let prepared = try structure.prepared(parameters, rows: rows, dtype: xs[0].dtype)
+        let prepared = try structure.prepared(parameters, rows: rows, dtype: dtype)
       {
         try eval(prepared.arrays)
-        return {
-          let x = next()
+        return { x in
           let y = prepared(x.reshaped(rows, structure.inputs), bias: nil, activation: .none)
           return [y ?? product(x, parameters)]
         }
       }
-      return { [product(next(), parameters)] }
+      return { [product($0, parameters)] }
     }
     let frozen = !bases && structure is StrassenTile ? StrassenTile.bases : []
     let trainable = parameters.filter {
@@ -212,15 +218,15 @@ public struct LayerBenchmark: Codable, Sendable {
     let names = Array(trainable.keys)
     // Random: the gradient of a plain sum would be the same number everywhere.
     let dy = MLXRandom.normal(
-      [1, xs[0].dim(1), structure.outputs], key: MLXRandom.key(7)
-    ).asType(xs[0].dtype)
-    return {
+      [1, rows, structure.outputs], key: MLXRandom.key(7)
+    ).asType(dtype)
+    return { x in
       let (values, gradients) = try vjp(
         { arguments in
           var replaced = parameters
           for (name, array) in zip(names, arguments.dropFirst()) { replaced[name] = array }
           return [product(arguments[0], replaced)]
-        }, primals: [next()] + trainable.values, cotangents: [dy])
+        }, primals: [x] + trainable.values, cotangents: [dy])
       return values + gradients
     }
   }

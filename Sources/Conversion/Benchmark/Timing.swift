@@ -112,3 +112,15 @@ func measureEnergy(
   guard let end = meter.joules else { return nil }
   return (end - start) / Double(count)
 }
+
+/// Throws where a product that was measured is not the one it is held against: the time of a wrong product says
+/// nothing.
+func requireAgreement(_ name: String, _ y: MLXArray, _ expected: MLXArray) throws {
+  let largest = try abs(expected).max().item(Float.self)
+  let difference = try abs(y - expected).max().item(Float.self)
+  guard difference <= 0.05 * largest else {
+    throw BenchmarkError(
+      "[bench] expected of \(name) the same product as by MLX, got one off by \(difference) where the largest number is "
+        + "\(largest); run `tessera doctor --check`.")
+  }
+}

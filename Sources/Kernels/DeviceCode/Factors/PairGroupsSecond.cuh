@@ -80,8 +80,7 @@ __device__ __forceinline__ void runSecond(
   const bool counting = clusterSize > 1 && group == 0 && warp == 0 && lane == 0;
   // What a half receives from other blocks in a step.
   const auto expect = [&](int buffer, int half) {
-    if (counting)
-      barrierExpect(block.fullZ(buffer, half), block.outputsOf(half) * sentBytes);
+    if (counting) barrierExpect(block.fullZ(buffer, half), block.outputsOf(half) * sentBytes);
   };
   for (int buffer = 0; buffer < buffers; ++buffer)
     for (int half = 0; half < halves; ++half) expect(buffer, half);

@@ -97,7 +97,7 @@ struct Sender<true, firstPlace> {
       }
       fenceAsync();
       asm volatile("bar.sync %0, %1;" ::"r"(1 + group), "n"(groupThreads) : "memory");
-      if (row < 16) copy(chunk, half, buffer, block.places() + there);
+      if (row < stepRows / 4) copy(chunk, half, buffer, block.places() + there);  // the first warp
       if (isLast) barrierArriveIf(lane < arrivals, block.fullZ(buffer, half));
     }
   }
