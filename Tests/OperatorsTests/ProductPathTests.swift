@@ -72,6 +72,20 @@ import Testing
     }
   }
 
+  @Test func onlyWhatAGPUHasInstructionsForIsChecked() {
+    let counts = [8, 9, 10].map { major in
+      let gpu = GPU(
+        major: major, minor: 0, multiprocessors: 108, clock: 1.4e9, busBandwidth: 1.6e12,
+        cache: 40 << 20)
+      let cases = FactorCheck.cases.filter { $0.step.hasInstructions(for: $0.method, on: gpu) }
+      return [FactorMethod.kernel, .warpgroups].map { method in
+        cases.count { $0.method == method }
+      }
+    }
+    #expect(counts[1][0] == counts[2][0] && counts[0][0] > 0 && counts[0][0] < counts[1][0])
+    #expect(counts[0][1] == 0 && counts[1][1] > 0 && counts[2][1] == 0)
+  }
+
   @Test func aCaseThatThrowsEndsTheCheckAndLeavesWhatWasFound() {
     let item = KernelCheck.Item(name: "a", what: "product", worst: 0.5, isPassed: true)
     #expect(KernelCheck([("a", { [item] })]).isPassed)

@@ -24,10 +24,8 @@ enum ClusterCheck {
 
   static func runs() throws -> [KernelCheck.Run] {
     let library = try KernelLibrary.current.get()
-    let products = products.filter { library.gpu.major == 9 || $0.method != .warpgroups }
-    return [
-      ("clusters that change", { try run(products) })
-    ]
+    let products = products.filter { $0.step.hasInstructions(for: $0.method, on: library.gpu) }
+    return [("clusters that change", { try run(products) })]
   }
 
   private static func run(

@@ -6,6 +6,15 @@ extension FactorStep {
   fileprivate var isBlockDiagonal: Bool {
     if case .factor(let pattern) = self { pattern.d == 1 } else { false }
   }
+
+  /// Whether a method's instructions are there on a GPU: clusters since Hopper, its warpgroups on Hopper alone.
+  func hasInstructions(for method: FactorMethod, on gpu: GPU) -> Bool {
+    switch (self, method) {
+    case (_, .warpgroups): gpu.major == 9
+    case (.pair, .kernel): gpu.major >= 9
+    default: true
+    }
+  }
 }
 
 /// Products of factors on a GPU against the composed operations that define them, by the rule of
@@ -117,7 +126,7 @@ struct FactorCheck: Sendable, CustomStringConvertible {
   static func runs(where isAsked: (String) -> Bool) throws -> [KernelCheck.Run] {
     let library = try KernelLibrary.current.get()
     let cases = cases.filter { item in
-      isAsked("\(item)") && (item.method != .warpgroups || library.gpu.major == 9)
+      isAsked("\(item)") && item.step.hasInstructions(for: item.method, on: library.gpu)
     }
     library.prepare(
       cases.flatMap { item in
