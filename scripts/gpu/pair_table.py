@@ -1,5 +1,6 @@
 """Prints time over limit of the pairs of widths up to 4096 with 25088 rows in a record of `tessera bench layer`
-(scripts/gpu/record_factors), the fastest path of each, and the median. The limit is one read of x and one write of y at a copy's rate, or the arithmetic where that takes longer.
+(scripts/gpu/record_factors), the fastest path of each, and the median. The limit is one read of x and one write of y at a copy's rate, or
+the arithmetic where that takes longer.
 
 usage: pair_table.py benchmarks/factors-swift-h200.json [--copy 4.25e12] [--rate 792e12]
 """

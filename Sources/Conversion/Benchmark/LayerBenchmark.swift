@@ -115,7 +115,7 @@ public struct LayerBenchmark: Codable, Sendable {
           return try product(xs[repetition % xs.count])
         }
       })
-    // Run in turn as they were measured.
+    // Run in turn as they were measured; the composed product of a structure comes before its kernels.
     for (index, item) in paths.enumerated() where item.path == .kernels {
       try requireAgreement(
         "\(operators[item.structure]) by kernels", try products[index](xs[0])[0],

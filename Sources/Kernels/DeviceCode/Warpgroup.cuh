@@ -156,11 +156,14 @@
 #define TESSERA_WIDE24 "192"
 #define TESSERA_WIDE32 "256"
 
-/// Where an operand of one step begins in shared memory (a multiple of 16).
-__device__ __forceinline__ u64 matrixDescriptor(u32 address) {
-  constexpr u64 alongContraction = 128 >> 4, alongColumns = 256 >> 4;
-  return (u64)((address & 0x3FFFF) >> 4) | alongContraction << 16 | alongColumns << 32;
+/// Where an operand of one step begins in shared memory (a multiple of 16), in blocks of eight rows or columns by 16 bytes, so many bytes
+/// apart.
+__device__ __forceinline__ u64 blockDescriptor(u32 address, int alongContraction, int alongOther) {
+  return (u64)((address & 0x3FFFF) >> 4) | (u64)(alongContraction >> 4) << 16 | (u64)(alongOther >> 4) << 32;
 }
+
+/// The same with the blocks of a step side by side.
+__device__ __forceinline__ u64 matrixDescriptor(u32 address) { return blockDescriptor(address, 128, 256); }
 
 /// The same of the matrix `offset` bytes behind the one of descriptor `first`: one addition.
 __device__ __forceinline__ u64 matrixDescriptor(u64 first, int offset) {
@@ -171,12 +174,6 @@ __device__ __forceinline__ u64 matrixDescriptor(u64 first, int offset) {
 __device__ __forceinline__ u64 lineDescriptor(u32 address) {
   constexpr u64 alongRows = 1024 >> 4, swizzle = 1;
   return (u64)((address & 0x3FFFF) >> 4) | (u64)1 << 16 | alongRows << 32 | swizzle << 62;
-}
-
-/// The same in columns of 16 bytes a row, `alongContraction` bytes apart.
-__device__ __forceinline__ u64 columnDescriptor(u32 address, int alongContraction) {
-  constexpr u64 alongRows = 128 >> 4;
-  return (u64)((address & 0x3FFFF) >> 4) | (u64)(alongContraction >> 4) << 16 | alongRows << 32;
 }
 
 // Start d += a b over one step, or d = a b where it does not add.

@@ -29,7 +29,7 @@ public struct FactorModel: Sendable {
   static let denseLaunch = 10e-6
   /// Seconds to begin one of the two products of low rank.
   static let lowRankLaunch = 5e-6
-  /// Seconds to begin the kernel of warp-wide instructions: as many as its blocks take to load their weights.
+  /// Seconds to begin the kernel of warp-wide instructions and to load the weights of its blocks.
   static let kernelLaunch = 13e-6
   /// Seconds to begin the kernel of warpgroups.
   static let warpgroupsLaunch = 5e-6
@@ -135,7 +135,7 @@ public struct FactorModel: Sendable {
   /// Seconds of a factor composed of MLX operations.
   ///
   /// What the permutations cost in reads and writes of x and y is fitted to the 45 patterns with d > 1
-  /// of benchmarks/factors-swift-h200.json.
+  /// of an earlier record (docs/log-gpu-factors.md).
   public func composed(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
     let m = Double(rows)
     let product = strided(s, rows: rows, elementSize: elementSize)
@@ -189,7 +189,7 @@ public struct FactorModel: Sendable {
 
   /// Seconds of a factor by its kernel of warpgroups, `nil` where it has none.
   ///
-  /// What its plan expects, corrected by 86 measured patterns (benchmarks/factors-swift-h200.json): whole rows
+  /// What its plan expects, corrected by 86 patterns of an earlier record (docs/log-gpu-factors.md): whole rows
   /// of 16 bits are faster, but slower where lanes read single elements, and weights read again for narrow
   /// slices, which L2 gives to many blocks at once; for wide ones they are slower.
   public func warpgroups(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double? {

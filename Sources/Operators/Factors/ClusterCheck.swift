@@ -36,12 +36,7 @@ enum ClusterCheck {
       func draw(_ shape: [Int], _ key: Int, fanIn: Int = 1) -> MLXArray {
         (MLXRandom.normal(shape, key: keys[key]) / Double(fanIn).squareRoot()).asType(.bfloat16)
       }
-      let weights =
-        switch item.step {
-        case .pair(let pair):
-          pair.cores.enumerated().map { draw($1.shape, 1 + $0, fanIn: $1.fanIn) }
-        case .factor(let p): [draw([p.a, p.b, p.c, p.d], 1, fanIn: p.c)]
-        }
+      let weights = item.step.weights.enumerated().map { draw($1.shape, 1 + $0, fanIn: $1.fanIn) }
       let x = draw([rows, item.step.inputs], 0)
       let prepared = item.step.prepare(item.method, weights, rows: rows, dtype: .bfloat16)
       try eval(weights + prepared + [x])

@@ -7,6 +7,14 @@ extension FactorStep {
     if case .factor(let pattern) = self { pattern.d == 1 } else { false }
   }
 
+  /// The shapes of the weights, and how many inputs each output of theirs sums.
+  var weights: [(shape: [Int], fanIn: Int)] {
+    switch self {
+    case .pair(let pair): pair.cores.map { ($0.shape, $0.fanIn) }
+    case .factor(let p): [([p.a, p.b, p.c, p.d], p.c)]
+    }
+  }
+
   /// Whether a method's instructions are there on a GPU: clusters since Hopper, its warpgroups on Hopper alone.
   func hasInstructions(for method: FactorMethod, on gpu: GPU) -> Bool {
     switch (self, method) {
@@ -150,12 +158,7 @@ struct FactorCheck: Sendable, CustomStringConvertible {
       (MLXRandom.normal(shape, key: keys[key]) * scale).asType(dtype)
     }
     let x = draw([offset + rows * step.inputs], 0)[offset...].reshaped(rows, step.inputs)
-    let shapes: [(shape: [Int], fanIn: Int)] =
-      switch step {
-      case .pair(let pair): pair.cores.map { ($0.shape, $0.fanIn) }
-      case .factor(let p): [([p.a, p.b, p.c, p.d], p.c)]
-      }
-    let weights = shapes.enumerated().map { index, item in
+    let weights = step.weights.enumerated().map { index, item in
       draw(item.shape, 1 + index, scale: 1 / Double(item.fanIn).squareRoot())
     }
     let output = [rows, step.outputs]

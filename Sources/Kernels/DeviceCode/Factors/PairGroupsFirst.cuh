@@ -4,6 +4,7 @@
 #include "Warpgroup.cuh"
 
 typedef float Sums[instructions][4 * span * groupTiles];
+
 __device__ __forceinline__ void pack(Words& words, const Sums& acc, int chunk) {
 #pragma unroll
   for (int index = 0; index < sends; ++index) {

@@ -109,7 +109,8 @@ __device__ __forceinline__ void runSecond(
 #if TESSERA_OUTPUT
       // z has come by stores; the matrix units read it by themselves.
       fenceAsync();
-      const u64 lines = hasPlaces ? columnDescriptor(block.z(buffer) + half * chunks * chunkBytes, chunkBytes) : lineDescriptor(block.z(buffer));
+      const u64 lines = hasPlaces ? blockDescriptor(block.z(buffer) + half * chunks * chunkBytes, chunkBytes, 128)
+                                  : lineDescriptor(block.z(buffer));
       const u64 core1 = matrixDescriptor(block.core1());
       // A part of an output piece at a time; it is written while the next is multiplied.
       const int tasks = block.outputsOf(half) * parts1;
