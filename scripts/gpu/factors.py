@@ -396,27 +396,28 @@ def bulk_possible(x, m0):
 class BlockGradient:
     """gradient[group, p, q] = sum over rows of a[row, (group, p)] b[row, (group, q)], in a fixed order."""
 
-    SHARED = 3 * 2 * 64 * 144
-
     def __init__(self, element="bfloat16"):
         defines = dict(ELEMENT=ELEMENTS[element])
-        self.kernel = Kernel("Factors/BlockGradient.cu", f"block_gradient_{ELEMENTS[element]}", defines, self.SHARED)
+        self.large = Kernel("Factors/BlockGradient.cu", f"block_gradient_{ELEMENTS[element]}", defines, 3 * 2 * 64 * 144)
+        self.small = Kernel("Factors/BlockGradient.cu", f"block_gradient_small_{ELEMENTS[element]}", dict(defines, SMALL=1),
+                            3 * 4 * 2 * 32 * 80)
         self.sums = Kernel("Factors/BlockGradient.cu", f"block_gradient_sum_{ELEMENTS[element]}",
                            dict(defines, SUM=1, FLOAT_GRADIENT=0))
-
-    @staticmethod
-    def splits(rows, groups, p, q, sms=132):
-        tiles = groups * ceil_div(p, 64) * ceil_div(q, 64)
-        return max(1, min(ceil_div(rows, 256), ceil_div(4 * sms, tiles), (1 << 26) // (groups * p * q) + 1))
 
     def __call__(self, torch, a, b, groups, p, q, out, inner=1, outer_a=0, stride_a=1, outer_b=0, stride_b=1, padding=None):
         """`padding`: (numbers, numbers with padding) of a block of the inner index, for p and for q."""
         rows = a.shape[0]
-        splits = self.splits(rows, groups, p, q)
+        # A warp for each of four groups of up to 32 x 32, else a block for each tile of 64 x 64.
+        small = max(p, q) <= 32
+        kernel, tiles, blocks, resident = ((self.small, 1, ceil_div(groups, 4), 3) if small else
+                                           (self.large, ceil_div(p, 64) * ceil_div(q, 64), groups, 4))
+        # Blocks fill the places that there are once or, where that fills them better, twice.
+        once, twice = (n * resident * SMS // (tiles * blocks) for n in (1, 2))
+        splits = min(max(1, twice if 20 * once < 9 * twice else once),
+                     max(1, min(ceil_div(rows, 256), (1 << 26) // (groups * p * q) + 1)))
         partials = torch.empty(splits, groups, p, q, device="cuda", dtype=torch.float32)
-        tiles = ceil_div(p, 64) * ceil_div(q, 64)
-        self.kernel((splits, tiles, groups), 128, a, b, partials, rows, p, q, inner, a.stride(0), outer_a, stride_a, b.stride(0),
-                    outer_b, stride_b)
+        kernel((splits, tiles, blocks), 128, a, b, partials, rows, groups, p, q, inner, a.stride(0), outer_a, stride_a, b.stride(0),
+               outer_b, stride_b)
         out_p, out_q = out.shape[1:]
         (block_p, padded_p), (block_q, padded_q) = padding or ((out_p, out_p), (out_q, out_q))
         self.sums(ceil_div(out.numel(), 256), 256, partials, out, splits, groups, p, q, out_p, out_q, block_p, padded_p, block_q,

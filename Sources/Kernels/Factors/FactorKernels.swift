@@ -73,16 +73,33 @@ struct FactorKernels: Sendable {
     }
   }
 
-  static let gradientSharedBytes = 3 * 2 * 64 * 144
+  /// How often to split the rows of so many tiles: blocks fill the places once or, where that is better, twice.
+  ///
+  /// A few blocks more than that would take as long as all again.
+  static func splits(of tiles: Int, among places: Int) -> Int {
+    let (once, twice) = (places / tiles, 2 * places / tiles)
+    return max(1, 2 * once * 10 < twice * 9 ? twice : once)
+  }
 
   /// What weight gradients of their own type take.
   static func gradientVariants(element: Int) -> [KernelVariant] {
-    [
+    [GradientTile.large, .small].map { tile in
       variant(
-        "BlockGradient", "block_gradient", [:], element: element, shared: gradientSharedBytes),
+        "BlockGradient", "block_gradient", tile.options, element: element, shared: tile.sharedBytes)
+    } + [
       variant(
-        "BlockGradient", "block_gradient_sum", ["SUM": 1, "FLOAT_GRADIENT": 0], element: element),
+        "BlockGradient", "block_gradient_sum", ["SUM": 1, "FLOAT_GRADIENT": 0], element: element)
     ]
+  }
+
+  /// What a gradient is divided into: tiles of 64 × 64, one a block, or groups of up to 32 × 32, four a block.
+  private enum GradientTile {
+    case large, small
+
+    var options: [String: Int] { self == .small ? ["SMALL": 1] : [:] }
+    var sharedBytes: Int { self == .small ? 3 * 4 * 2 * 32 * 80 : 3 * 2 * 64 * 144 }
+    /// Blocks that are resident on a multiprocessor.
+    var residentBlocks: Int { self == .small ? 3 : 4 }
   }
 
   /// Σ over rows of a[row, (group, p)] · b[row, (group, q)] → [groups, P, Q], in a fixed order.
@@ -92,19 +109,20 @@ struct FactorKernels: Sendable {
     _ a: Blocks, _ b: Blocks, groups: Int, inner: Int = 1, outP: Int, outQ: Int, dtype: DType
   ) throws(KernelError) -> MLXArray {
     let rows = a.array.dim(0)
-    let tiles = ceilDivide(a.size, 64) * ceilDivide(b.size, 64)
-    let splits = max(
-      1,
-      min(
-        ceilDivide(rows, 256), ceilDivide(4 * library.gpu.multiprocessors, tiles * groups),
-        (1 << 26) / (groups * a.size * b.size) + 1))
+    let tile = max(a.size, b.size) <= 32 ? GradientTile.small : .large
+    let tiles = tile == .small ? 1 : ceilDivide(a.size, 64) * ceilDivide(b.size, 64)
+    let blocks = tile == .small ? ceilDivide(groups, 4) : groups
+    let splits = min(
+      max(1, min(ceilDivide(rows, 256), (1 << 26) / (groups * a.size * b.size) + 1)),
+      FactorKernels.splits(
+        of: tiles * blocks, among: tile.residentBlocks * library.gpu.multiprocessors))
     let partials = try kernel(
-      "BlockGradient", "block_gradient", [:], shared: FactorKernels.gradientSharedBytes)(
+      "BlockGradient", "block_gradient", tile.options, shared: tile.sharedBytes)(
         [a.array, b.array], outputs: [.init([splits, groups, a.size, b.size], .float32)],
         scalars: [
-          rows, a.size, b.size, inner, a.array.dim(1), a.outer, a.stride, b.array.dim(1), b.outer,
-          b.stride,
-        ].map { .int($0) }, grid: .init(splits, tiles, groups), block: .init(128))[0]
+          rows, groups, a.size, b.size, inner,
+          a.array.dim(1), a.outer, a.stride, b.array.dim(1), b.outer, b.stride,
+        ].map { .int($0) }, grid: .init(splits, tiles, blocks), block: .init(128))[0]
     let isFloat = dtype == .float32
     return try kernel(
       "BlockGradient", "block_gradient_sum", ["SUM": 1, "FLOAT_GRADIENT": isFloat ? 1 : 0])(

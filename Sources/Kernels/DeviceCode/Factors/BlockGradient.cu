@@ -10,8 +10,9 @@
 //   gradient   out of the second stage, elements or (FLOAT_GRADIENT) float32, [groups][outP][outQ]; element p is p / blockP *
 //              paddedP + p % blockP of the partials (q likewise), which drops the padding of a pair's inner index
 //
-// Launch: grid (splits, ceil(sizeP / 64) * ceil(sizeQ / 64), groups), 128 threads, 55296 bytes of shared memory; the sum: 256
-// threads, grid ceil(groups * outP * outQ / 256). Any size and alignment; 16-byte rows of stride 1 take the fast path.
+// Launch: grid (splits, ceil(sizeP / 64) * ceil(sizeQ / 64), groups), 128 threads, 55296 bytes of shared memory; with SMALL, for sizes up
+// to 32, a warp for each group: grid (splits, 1, ceil(groups / 4)), 61440 bytes; the sum: 256 threads, grid ceil(groups * outP * outQ /
+// 256). Any size and alignment; 16-byte rows of stride 1 take the fast path.
 // Reads a and b once for each of the other's tiles of 64: memory-bound up to blocks of a few hundred.
 #include "Factors/Fragments16.cuh"
 
@@ -20,6 +21,9 @@
 #endif
 #ifndef TESSERA_SUM
 #define TESSERA_SUM 0
+#endif
+#ifndef TESSERA_SMALL
+#define TESSERA_SMALL 0
 #endif
 
 #if TESSERA_SUM
@@ -40,8 +44,11 @@ extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
 #endif
 }
 #else
-constexpr int side = 64, stepRows = 64, stages = 3, threads = 128;
-// Rows 144 bytes apart: eight rows of 16 bytes meet no bank twice.
+// A tile is of a block or, of small groups, of a warp.
+constexpr bool isSmall = TESSERA_SMALL;
+constexpr int side = isSmall ? 32 : 64, stepRows = side, stages = 3, warps = 4, threads = 32 * warps;
+constexpr int tilesOfBlock = isSmall ? warps : 1, threadsOfTile = threads / tilesOfBlock;
+// Rows 80 or 144 bytes apart: eight rows of 16 bytes meet no bank twice.
 constexpr int rowBytes = side * 2 + 16, tileBytes = stepRows * rowBytes;
 
 struct Operand {
@@ -57,7 +64,7 @@ struct Operand {
 
   /// Starts the copy of rows `row ..< row + stepRows`, those from `end` on as zeros, to shared memory.
   __device__ __forceinline__ void load(u32 target, int row, int end) const {
-    for (int i = threadIdx.x; i < stepRows * side / 8; i += threads) {
+    for (int i = threadIdx.x % threadsOfTile; i < stepRows * side / 8; i += threadsOfTile) {
       const int r = i / (side / 8), column = first + i % (side / 8) * 8;
       const u32 place = target + r * rowBytes + i % (side / 8) * 16;
       const bool present = row + r < end && column < size;
@@ -81,11 +88,12 @@ struct Operand {
 };
 
 extern "C" __global__ void __launch_bounds__(threads) TESSERA_KERNEL(
-    const Storage* __restrict__ a, const Storage* __restrict__ b, float* __restrict__ partials, int rows, int sizeP, int sizeQ,
-    int inner, int pitchA, int outerA, int strideA, int pitchB, int outerB, int strideB) {
+    const Storage* __restrict__ a, const Storage* __restrict__ b, float* __restrict__ partials, int rows, int groups, int sizeP,
+    int sizeQ, int inner, int pitchA, int outerA, int strideA, int pitchB, int outerB, int strideB) {
   extern __shared__ __align__(128) u8 memory[];
-  const u32 shared = sharedAddress(memory);
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, group = blockIdx.z;
+  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, tile = isSmall ? warp : 0, group = blockIdx.z * tilesOfBlock + tile;
+  const u32 shared = sharedAddress(memory) + tile * stages * 2 * tileBytes;
+  if (group >= groups) return;
   const int tilesQ = (sizeQ + side - 1) / side;
   const int firstP = blockIdx.y / tilesQ * side, firstQ = blockIdx.y % tilesQ * side;
   const Operand left(a, pitchA, group, inner, outerA, strideA, sizeP, firstP);
@@ -102,12 +110,15 @@ extern "C" __global__ void __launch_bounds__(threads) TESSERA_KERNEL(
   };
 
   // A warp's 32 x 32 of the tile.
-  const int p0 = warp / 2 * 32, q0 = warp % 2 * 32;
+  const int p0 = isSmall ? 0 : warp / 2 * 32, q0 = isSmall ? 0 : warp % 2 * 32;
   float d[2][4][4] = {};
   for (int step = start; step < start + stages - 1; ++step) fetch(step);
   for (int step = start; step < stop; ++step) {
     asm volatile("cp.async.wait_group %0;" ::"n"(stages - 2) : "memory");
-    __syncthreads();
+    if constexpr (isSmall)
+      __syncwarp();
+    else
+      __syncthreads();
     fetch(step + stages - 1);
     const u32 tileA = shared + step % stages * 2 * tileBytes, tileB = tileA + tileBytes;
 #pragma unroll
@@ -132,7 +143,7 @@ extern "C" __global__ void __launch_bounds__(threads) TESSERA_KERNEL(
         }
     }
   }
-  float* target = partials + ((i64)blockIdx.x * gridDim.z + group) * sizeP * sizeQ;
+  float* target = partials + ((i64)blockIdx.x * groups + group) * sizeP * sizeQ;
 #pragma unroll
   for (int m = 0; m < 2; ++m)
 #pragma unroll
