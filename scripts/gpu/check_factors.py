@@ -1,14 +1,19 @@
 """Kernels of factors against their definitions: max |ours - exact| <= 2 max |plain - exact| + floor.
 
 `plain` is the same job in the same precision by torch, `exact` in float64. Outputs start as NaN, and NaN fails; every launch is
-repeated and has to give the same bits. usage: check_factors.py [--sanitize] [--groups: only what Hopper's warpgroups and turns do of single factors]
+repeated and has to give the same bits. usage: check_factors.py [--memcheck | --racecheck: few, for compute-sanitizer] [--groups: only what Hopper's warpgroups and turns do of single factors]
 [--pair-groups: only pairs by warpgroups]
 """
 
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
+
+sanitizer = next((n for n, tool in ((1, "--racecheck"), (2, "--memcheck")) if tool in sys.argv), None)
+if sanitizer:
+    os.environ["TESSERA_SANITIZE"] = str(sanitizer)
 
 from factors import (BlockGradient, Groups, Kronecker, Pair, PairBackward, PairPlan, PairShape, Turn, bulk_possible, groups_plans,
                      kronecker_aligned, kronecker_plans, kronecker_reference, pair_groups_candidates, pair_kernels, pair_plan)
@@ -61,21 +66,16 @@ def padded(rows, columns, dtype, offset, pitch):
 
 
 def pair_case(shape, rows, element="bfloat16", activation="none", extras=False, backward=False, offset=0, extra_pitch=0, cluster=None,
-              buffers=None, places=None):
-    """By the kernel of warp-wide instructions or, with `buffers` (of z), of Hopper's warpgroups: z by stores and, where there is room, by
-    copies."""
-    if buffers and places is None:
-        there = {p.places for p in pair_groups_candidates(shape) if cluster in (None, p.cluster)}
-        for places in sorted(there):
-            pair_case(shape, rows, element, activation, extras, backward, offset, extra_pitch, cluster, buffers, places)
-        return
+              room=None):
+    """By the kernel of warp-wide instructions or, with `room`, of Hopper's warpgroups, with little (1) or much (2) room for z."""
     bulk = shape.m0 % 8 == 0 and offset % 8 == 0 and (shape.inputs + extra_pitch) % 8 == 0
     bulk_back = shape.n1 % 8 == 0 and offset % 8 == 0 and (shape.outputs + extra_pitch) % 8 == 0
     plan, back = pair_plan(shape, bulk, cluster), pair_plan(shape.transposed, bulk_back, cluster)
-    if buffers:
+    if room:
         # Two warpgroups for the first product, or one, in turn.
         first = len(cases) % 2 + 1
-        plan, back = (min(pair_groups_candidates(s), key=lambda p: (cluster not in (None, p.cluster), p.places != places, p.buffers != buffers, p.first_groups != first))
+        plan, back = (min(pair_groups_candidates(s), key=lambda p: (cluster not in (None, p.cluster), p.first_groups != first,
+                                                                    (p.z_units + p.places) * (3 - 2 * room)))
                       for s in (shape, shape.transposed))
     whole = offset % 8 == 0 and extra_pitch % 8 == 0
     job = pool.submit(pair_kernels, plan, element, activation, 7 if extras else 0, whole)
@@ -287,7 +287,7 @@ def turn_case(groups, p, q, rows, element="bfloat16", extras=False, offset=0):
 
 
 def groups():
-    if "--sanitize" in sys.argv:
+    if sanitizer:
         groups_case((1, 48, 48, 16), 150)
         groups_case((1, 128, 64, 16), 150, choose=lambda plan: not plan.stationary)
         groups_case((2, 24, 37, 3), 70, extras=True, activation="gelu")
@@ -369,7 +369,7 @@ def groups():
 
 
 def factors():
-    if "--sanitize" in sys.argv:
+    if sanitizer:
         kronecker_case((1, 48, 40, 8), 70, backward=True)
         kronecker_case((2, 24, 37, 3), 70, backward=True, extras=True, activation="gelu")
         kronecker_case((3, 20, 33, 1), 70, "float16", backward=True)
@@ -392,7 +392,7 @@ def factors():
 
 def pairs():
     square = PairShape(32, 32, 32, 32, 1)
-    if "--sanitize" in sys.argv:
+    if sanitizer:
         pair_case(PairShape(16, 24, 17, 19, 1), 77, "float16", "gelu", extras=True, backward=True)
         pair_case(PairShape(24, 16, 16, 32, 1), 77, extras=True, backward=True, cluster=2)
         pair_case(PairShape(7, 5, 6, 9, 3), 41, activation="silu", extras=True, backward=True, cluster=2)
@@ -421,53 +421,53 @@ def pairs():
 
 def pair_groups():
     square = PairShape(32, 32, 32, 32, 1)
-    if "--sanitize" in sys.argv:
-        pair_case(PairShape(16, 24, 17, 19, 1), 200, "float16", "gelu", extras=True, backward=True, cluster=1, buffers=1)
-        pair_case(PairShape(24, 16, 16, 32, 1), 300, extras=True, backward=True, cluster=2, buffers=2)
-        pair_case(PairShape(7, 5, 6, 9, 3), 141, activation="silu", extras=True, backward=True, cluster=2, buffers=1)
-        pair_case(PairShape(24, 32, 24, 32, 1), 200, backward=True, cluster=2, buffers=2)
-        pair_case(PairShape(200, 1, 1, 120, 24), 200, activation="gelu", extras=True, backward=True, buffers=2)
+    if sanitizer:
+        pair_case(PairShape(16, 24, 17, 19, 1), 200, "float16", "gelu", extras=True, backward=True, cluster=1, room=1)
+        pair_case(PairShape(24, 16, 16, 32, 1), 300, extras=True, backward=True, cluster=2, room=2)
+        pair_case(PairShape(7, 5, 6, 9, 3), 141, activation="silu", extras=True, backward=True, cluster=2, room=1)
+        pair_case(PairShape(24, 32, 24, 32, 1), 200, backward=True, cluster=2, room=2)
+        pair_case(PairShape(200, 1, 1, 120, 24), 200, activation="gelu", extras=True, backward=True, room=2)
         return
     for rows in (1, 63, 64, 65, 1000):
-        pair_case(square, rows, "float16" if rows % 2 else "bfloat16", backward=rows > 4, cluster=2, buffers=1)
+        pair_case(square, rows, "float16" if rows % 2 else "bfloat16", backward=rows > 4, cluster=2, room=1)
     for cluster in (2, 4, 8):
-        for buffers in (1, 2):
-            pair_case(square, 8193, cluster=cluster, backward=True, extras=True, activation="gelu", buffers=buffers)
-    pair_case(PairShape(16, 16, 16, 16, 1), 9000, backward=True, cluster=1, buffers=1)
-    pair_case(PairShape(16, 16, 16, 16, 2), 9000, backward=True, extras=True, cluster=1, buffers=2)
-    pair_case(PairShape(64, 64, 64, 64, 1), 5001, backward=True, buffers=1)
-    pair_case(PairShape(64, 64, 64, 64, 1), 3001, "float16", "silu", extras=True, buffers=1)
-    pair_case(PairShape(32, 64, 32, 64, 1), 4049, backward=True, activation="gelu_tanh", extras=True, buffers=1)
-    pair_case(PairShape(32, 48, 32, 48, 1), 4049, backward=True, cluster=8, buffers=1)
-    pair_case(PairShape(48, 64, 48, 64, 1), 2049, backward=True, buffers=2)
-    pair_case(PairShape(24, 32, 24, 32, 1), 9049, backward=True, cluster=2, buffers=2)
-    pair_case(PairShape(24, 32, 24, 32, 1), 2049, "float16", backward=True, cluster=8, buffers=1)
-    pair_case(PairShape(32, 32, 32, 32, 2), 4000, backward=True, cluster=4, buffers=2)
-    pair_case(PairShape(24, 32, 24, 32, 4), 3000, backward=True, cluster=8, buffers=1)
-    pair_case(PairShape(64, 16, 16, 64, 4), 5000, backward=True, cluster=2, buffers=1)
-    pair_case(PairShape(48, 16, 16, 48, 3), 5000, backward=True, cluster=2, buffers=2)
-    pair_case(PairShape(96, 16, 16, 96, 6), 3000, backward=True, cluster=8, buffers=2)
-    pair_case(PairShape(128, 16, 16, 128, 8), 3000, backward=True, cluster=8, buffers=1)
-    pair_case(PairShape(16, 16, 16, 16, 16), 3000, backward=True, cluster=2, buffers=1)
-    pair_case(PairShape(40, 30, 36, 28, 1), 777, backward=True, extras=True, cluster=2, buffers=1)
-    pair_case(PairShape(7, 5, 6, 9, 3), 333, backward=True, extras=True, activation="silu", cluster=1, buffers=2)
-    pair_case(PairShape(7, 5, 6, 9, 3), 333, backward=True, cluster=2, buffers=1)
-    pair_case(PairShape(29, 13, 11, 31, 1), 333, backward=True, cluster=4, buffers=1)
-    pair_case(PairShape(12, 4, 4, 50, 5), 257, backward=True, cluster=1, buffers=1)
-    pair_case(PairShape(32, 48, 32, 48, 1), 9049, backward=True, cluster=4, buffers=1)
-    pair_case(PairShape(32, 64, 32, 64, 1), 9049, "float16", backward=True, cluster=4, buffers=1)
-    pair_case(PairShape(128, 16, 16, 128, 8), 3001, backward=True, cluster=8, buffers=2)
-    for rank, buffers in ((24, 1), (32, 2), (40, 2), (7, 1)):
-        pair_case(PairShape(768, 1, 1, 768, rank), 9049, backward=True, buffers=buffers)
+        for room in (1, 2):
+            pair_case(square, 8193, cluster=cluster, backward=True, extras=True, activation="gelu", room=room)
+    pair_case(PairShape(16, 16, 16, 16, 1), 9000, backward=True, cluster=1, room=1)
+    pair_case(PairShape(16, 16, 16, 16, 2), 9000, backward=True, extras=True, cluster=1, room=2)
+    pair_case(PairShape(64, 64, 64, 64, 1), 5001, backward=True, room=1)
+    pair_case(PairShape(64, 64, 64, 64, 1), 3001, "float16", "silu", extras=True, room=1)
+    pair_case(PairShape(32, 64, 32, 64, 1), 4049, backward=True, activation="gelu_tanh", extras=True, room=1)
+    pair_case(PairShape(32, 48, 32, 48, 1), 4049, backward=True, cluster=8, room=1)
+    pair_case(PairShape(48, 64, 48, 64, 1), 2049, backward=True, room=2)
+    pair_case(PairShape(24, 32, 24, 32, 1), 9049, backward=True, cluster=2, room=2)
+    pair_case(PairShape(24, 32, 24, 32, 1), 2049, "float16", backward=True, cluster=8, room=1)
+    pair_case(PairShape(32, 32, 32, 32, 2), 4000, backward=True, cluster=4, room=2)
+    pair_case(PairShape(24, 32, 24, 32, 4), 3000, backward=True, cluster=8, room=1)
+    pair_case(PairShape(64, 16, 16, 64, 4), 5000, backward=True, cluster=4, room=1)
+    pair_case(PairShape(48, 16, 16, 48, 3), 5000, backward=True, cluster=2, room=2)
+    pair_case(PairShape(96, 16, 16, 96, 6), 3000, backward=True, cluster=8, room=2)
+    pair_case(PairShape(128, 16, 16, 128, 8), 3000, backward=True, cluster=8, room=1)
+    pair_case(PairShape(16, 16, 16, 16, 16), 3000, backward=True, cluster=2, room=1)
+    pair_case(PairShape(40, 30, 36, 28, 1), 777, backward=True, extras=True, cluster=2, room=1)
+    pair_case(PairShape(7, 5, 6, 9, 3), 333, backward=True, extras=True, activation="silu", cluster=1, room=2)
+    pair_case(PairShape(7, 5, 6, 9, 3), 333, backward=True, cluster=2, room=1)
+    pair_case(PairShape(29, 13, 11, 31, 1), 333, backward=True, cluster=4, room=1)
+    pair_case(PairShape(12, 4, 4, 50, 5), 257, backward=True, cluster=1, room=1)
+    pair_case(PairShape(32, 48, 32, 48, 1), 9049, backward=True, cluster=4, room=1)
+    pair_case(PairShape(32, 64, 32, 64, 1), 9049, "float16", backward=True, cluster=4, room=1)
+    pair_case(PairShape(128, 16, 16, 128, 8), 3001, backward=True, cluster=8, room=2)
+    for rank, room in ((24, 1), (32, 2), (40, 2), (7, 1)):
+        pair_case(PairShape(768, 1, 1, 768, rank), 9049, backward=True, room=room)
     for rows in (1, 63, 65):
-        pair_case(PairShape(1024, 1, 1, 1024, 32), rows, "float16", "silu", extras=True, buffers=2)
-    pair_case(PairShape(1000, 1, 1, 500, 17), 4000, activation="gelu", extras=True, backward=True, buffers=1)
-    pair_case(PairShape(33, 1, 1, 29, 5), 333, backward=True, buffers=2)
-    pair_case(PairShape(64, 1, 1, 96, 128), 777, "float16", backward=True, buffers=2)
-    pair_case(PairShape(256, 1, 1, 384, 64), 600, backward=True, offset=3, extras=True, buffers=1)
-    pair_case(square, 600, backward=True, offset=3, extras=True, cluster=2, buffers=1)
-    pair_case(square, 600, backward=True, extra_pitch=8, extras=True, cluster=4, buffers=1)
-    pair_case(square, 600, backward=True, extra_pitch=5, cluster=2, buffers=2)
+        pair_case(PairShape(1024, 1, 1, 1024, 32), rows, "float16", "silu", extras=True, room=2)
+    pair_case(PairShape(1000, 1, 1, 500, 17), 4000, activation="gelu", extras=True, backward=True, room=1)
+    pair_case(PairShape(33, 1, 1, 29, 5), 333, backward=True, room=2)
+    pair_case(PairShape(64, 1, 1, 96, 128), 777, "float16", backward=True, room=2)
+    pair_case(PairShape(256, 1, 1, 384, 64), 600, backward=True, offset=3, extras=True, room=1)
+    pair_case(square, 600, backward=True, offset=3, extras=True, cluster=2, room=1)
+    pair_case(square, 600, backward=True, extra_pitch=8, extras=True, cluster=4, room=1)
+    pair_case(square, 600, backward=True, extra_pitch=5, cluster=2, room=2)
 
 
 def main():

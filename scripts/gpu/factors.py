@@ -1,6 +1,7 @@
 """Pairs of factors and single Kronecker-sparse factors on torch tensors, through the device code of Sources/Kernels: what the Swift
 launcher does, and the operators' definitions to hold it against."""
 
+import os
 from dataclasses import dataclass
 from itertools import product
 
@@ -170,9 +171,9 @@ class PairGroupsPlan:
     shape: PairShape
     cluster: int
     stages: int
-    buffers: int
+    z_units: int
+    places: int
     first_groups: int
-    places: bool
 
     @property
     def low_rank(self):
@@ -185,6 +186,20 @@ class PairGroupsPlan:
     @property
     def output_pieces(self):
         return ceil_div(self.shape.n0, self.cluster)
+
+    @property
+    def unit_pieces(self):
+        """Output pieces of each block in a tile of eight columns of the first product."""
+        return 1 if self.low_rank else 8 // self.cluster
+
+    @property
+    def tiles(self):
+        return ceil_div(self.output_pieces, self.unit_pieces)
+
+    @property
+    def units(self):
+        """Of a step: the tiles, and an empty one where two warpgroups divide an odd number of them."""
+        return self.group_tiles * self.tile_groups
 
     @property
     def inner(self):
@@ -204,14 +219,14 @@ class PairGroupsPlan:
         return ceil_div(16 - min(16, m0 & -m0) + m0, 16)
 
     @property
-    def j_groups(self):
-        """Two warpgroups of the first product divide chunks, or tiles of eight j."""
-        splits = ceil_div(self.inner, 8) % 2 == 0 and ceil_div(self.shape.n0, 8) <= 4
+    def tile_groups(self):
+        """Two warpgroups of the first product divide chunks, or tiles of eight columns."""
+        splits = ceil_div(self.inner, 8) % 2 == 0 and self.tiles <= 4
         return 1 if splits else self.first_groups
 
     @property
     def group_tiles(self):
-        return ceil_div(ceil_div(self.shape.n0, 8), self.j_groups)
+        return ceil_div(self.tiles, self.tile_groups)
 
     @property
     def span(self):
@@ -221,7 +236,7 @@ class PairGroupsPlan:
     @property
     def core_bytes(self):
         first = self.window_steps * self.chunks if self.low_rank else (
-            self.pieces * self.window_steps * self.j_groups * self.shape.rank * self.group_tiles)
+            self.pieces * self.window_steps * self.tile_groups * self.shape.rank * self.group_tiles)
         return (first * 256,
                 self.output_pieces * self.chunks // 2 * self.shape.column_tiles * 256)
 
@@ -230,24 +245,32 @@ class PairGroupsPlan:
         return self.cluster * sum(self.core_bytes) // 4
 
     @property
-    def halves(self):
-        least = self.shape.n0 - (self.cluster - 1) * self.output_pieces
-        return 2 if self.output_pieces % 2 == 0 and least >= 2 else 1
+    def window(self):
+        """Boxes that a chunk's longest instruction needs together."""
+        m0 = self.shape.m0
+        return 1 if self.low_rank else ceil_div(self.window_steps + 3, 4) if m0 % 64 else m0 // 64
 
     @property
-    def column_bytes(self):
-        """64 rows of eight inner indices of a piece, with what keeps neighbours out of one another's banks."""
-        return 1024 + 16 * self.halves
+    def tasks(self):
+        """Parts of a unit that a warpgroup of the second product takes at a time, as wide as its registers hold."""
+        most = 16 if self.group_tiles <= 3 else 12 if self.first_groups == 1 else 8
+        tiles, run = self.shape.column_tiles, self.shape.run_tiles
+        return self.unit_pieces * tiles // max(t for t in range(1, most + 1) if tiles % t == t % run == 0)
+
+    @property
+    def unit_bytes(self):
+        """z of a unit."""
+        return self.unit_pieces * self.chunks * 1024
+
+    @property
+    def place_bytes(self):
+        return 8 * ceil_div(self.inner, 8) * 1024
 
     @property
     def shared(self):
-        if self.places:
-            z = round_up(self.chunks * self.output_pieces * self.column_bytes, 1024)
-            sent = ceil_div(self.inner, 8) * self.j_groups * self.group_tiles * 8 * self.column_bytes
-        else:
-            z, sent = ceil_div(self.output_pieces * self.chunks // 2, 4) * 8192, 0
-        return (round_up(self.buffers * z + self.stages * 8192 + sum(self.core_bytes) + sent, 128) + 128
-                + 16 * (self.stages + 2 * self.buffers + 1 + self.places))
+        return (round_up(round_up(self.z_units * self.unit_bytes, 1024) + self.stages * 8192 + sum(self.core_bytes)
+                         + self.places * self.place_bytes, 128) + 128 + 16 * (self.stages + self.z_units + 1)
+                + round_up(8 * self.places * (1 + ceil_div(self.inner, 8)), 16))
 
     @property
     def tensor(self):
@@ -257,51 +280,60 @@ class PairGroupsPlan:
     def fits(self):
         s = self.shape
         idle = any((self.cluster - 1) * ceil_div(pieces, self.cluster) >= pieces for pieces in (s.m1, s.n0))
-        # The boxes of a chunk's longest instruction must be there together.
-        window = ceil_div(self.window_steps + 3, 4) if s.m0 % 64 else s.m0 // 64
         if self.low_rank:
             return self.cluster == self.first_groups == 1 and self.chunks <= 16 and self.shared <= SHARED_LIMIT
-        # A warpgroup without a share of what is sent would not keep up with the barriers.
-        lags = self.places and self.j_groups > 1 and s.n0 % 16
-        return not idle and not lags and self.group_tiles <= 4 and self.stages > window and self.shared <= SHARED_LIMIT
+        ring = self.z_units if self.cluster == 1 else self.places
+        whole = self.inner <= 8 or ring >= self.units
+        # A warpgroup must see every use of a barrier that it waits for.
+        return not idle and whole and ring % self.tile_groups == 0 and self.group_tiles <= 4 and self.stages > self.window and self.shared <= SHARED_LIMIT
 
     def defines(self, **more):
         s = self.shape
-        return dict(M0=s.m0, M1=s.m1, N0=s.n0, N1=s.n1, RANK=s.rank, CLUSTER=self.cluster, FIRST_GROUPS=self.first_groups,
-                    PLACES=int(self.places), **more)
+        return dict(M0=s.m0, M1=s.m1, N0=s.n0, N1=s.n1, RANK=s.rank, CLUSTER=self.cluster, FIRST_GROUPS=self.first_groups, **more)
 
     def cost(self, rows):
         """Seconds expected: PairGroupsPlan.seconds of the library, for 132 multiprocessors."""
         s, clusters = self.shape, SMS // self.cluster if self.cluster <= 2 else SMS * 11 // 12 // self.cluster
+        second_groups, inner_chunks = 3 - self.first_groups, ceil_div(self.inner, 8)
         first = (self.window_steps * (16 + 2 * self.chunks) if self.low_rank else
-                 ceil_div(self.inner, self.span) * ceil_div(s.m0, 16) * self.j_groups * (16 + 2 * self.span * self.group_tiles))
+                 ceil_div(self.inner, self.span) * ceil_div(s.m0, 16) * self.tile_groups * (16 + 2 * self.span * self.group_tiles))
         second = self.output_pieces * self.chunks // 2 * (16 + 2 * s.column_tiles)
-        sent = self.output_pieces * ceil_div(self.inner, 8) * (self.cluster - 1)
-        parts = (first * 1.65e-9 / self.first_groups + (sent * 34e-9 + 0.05e-6 if self.places else sent * 63.7e-9),
-                 (second * 2.86e-9 + self.output_pieces * s.n1 / 8 * 10.4e-9) / (3 - self.first_groups),
-                 128 * (s.inputs + s.outputs) * clusters / 4.23e12)
-        missing = 1 - min(1, self.stages / self.boxes)
-        step = sum(part ** 3.6 for part in parts) ** (1 / 3.6) + 0.08e-6
-        return 5.2e-6 + ceil_div(ceil_div(rows, 64), clusters) * step * (1 + 0.25 * missing * missing)
+        gathered = self.chunks if self.low_rank else 8 * self.units * inner_chunks
+        written = self.output_pieces * s.n1 / 8
+        parts = (
+            (first * 0.57e-9 + gathered * 29e-9) / self.first_groups,
+            (second * 0.57e-9 + written * 18e-9 + self.units * self.tasks * 0.15e-6) / second_groups,
+            gathered * 39e-9 if self.cluster > 1 else 0,
+            128 * (s.inputs + s.outputs) * clusters / 4.23e12,
+            self.boxes * 1.72e-6 / (self.stages - self.window + 1),
+            self.units / self.z_units * (0.45e-6 + self.unit_bytes / 1024 * 45e-9),
+            self.units / self.places * (0.23e-6 + inner_chunks * 0.48e-6) if self.places else 0)
+        return 5.6e-6 + ceil_div(ceil_div(rows, 64), clusters) * sum(part ** 4.6 for part in parts) ** (1 / 4.6)
 
     def __str__(self):
-        return f"g c{self.cluster} x{self.stages} z{self.buffers} f{self.first_groups}{' p' if self.places else ''}"
+        return f"g c{self.cluster} x{self.stages} z{self.z_units} p{self.places} f{self.first_groups}"
 
 
 def pair_groups_candidates(shape):
-    """For each size of a cluster and number of buffers as many stages as there is room for, at most two steps of them."""
+    """For each size of a cluster and each division of its warpgroups some numbers of units, and as many stages as there is room for, at most
+    two steps of them."""
     result = []
-    for cluster in (1, 2, 4, 8):
-        for buffers, first, places in product((1, 2), (1, 2), (False, True) if cluster > 1 else (False,)):
-            plans = (PairGroupsPlan(shape, cluster, stages, buffers, first, places) for stages in range(16, 1, -1))
+    for cluster, first in product((1, 2, 4, 8), (1, 2)):
+        units = PairGroupsPlan(shape, cluster, 2, 1, 1, first).units
+        amounts = sorted({2, 3, 4, units, 2 * units})
+        for z_units, places in product(amounts, amounts if cluster > 1 else (0,)):
+            plans = (PairGroupsPlan(shape, cluster, stages, z_units, places, first) for stages in range(16, 1, -1))
             plans = [p for p in plans if p.fits and p.stages <= max(2 * p.boxes, 4)]
             result += plans[:1]
     return result
 
 
 def pair_groups_plan(shape):
-    """The plan that is expected to be fastest."""
-    return min(pair_groups_candidates(shape), key=lambda p: (p.cost(25088), p.cluster, -p.buffers, p.first_groups), default=None)
+    """Of the plans that are expected to be within 1 % of the fastest the one with most boxes of x, then with fewest warpgroups for the first
+    product."""
+    plans = [(p.cost(25088), p) for p in pair_groups_candidates(shape)]
+    least = min((cost for cost, _ in plans), default=None)
+    return min((p for p in plans if p[0] <= 1.01 * least), key=lambda p: (-p[1].stages, p[1].first_groups, p[0]))[1] if plans else None
 
 
 class Pair:
@@ -367,9 +399,9 @@ class PairGroups(Pair):
         defines = plan.defines(ELEMENT=ELEMENTS[element])
         tag = "_".join(str(v) for _, v in sorted(defines.items()))
         self.pack_kernel = Kernel("Factors/PairGroupsPack.cu", "pair_groups_pack_" + tag, defines)
-        defines.update(X_STAGES=plan.stages, Z_BUFFERS=plan.buffers, TENSOR=int(plan.tensor), SHARED=plan.shared,
+        defines.update(X_STAGES=plan.stages, Z_UNITS=plan.z_units, PLACES=plan.places, TENSOR=int(plan.tensor), SHARED=plan.shared,
                        ACTIVATION=ACTIVATIONS[activation], KEEP=int(keep), OUTPUT=int(output), EPILOGUE=epilogue,
-                       Y_ALIGNED=int(y_aligned and plan.shape.output_aligned))
+                       Y_ALIGNED=int(y_aligned and plan.shape.output_aligned), **({"SANITIZE": int(os.environ["TESSERA_SANITIZE"])} if "TESSERA_SANITIZE" in os.environ else {}))
         tag = "_".join(str(v) for _, v in sorted(defines.items()))
         self.kernel = Kernel("Factors/PairGroups.cu", "pair_groups_" + tag, defines, plan.shared, cluster=plan.cluster)
         self.resident, self.maps = None, None

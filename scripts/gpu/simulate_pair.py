@@ -49,12 +49,15 @@ class Block:
         self.outputs = min(plan.output_pieces, s.n0 - rank * plan.output_pieces)
         self.full = [Barrier(1) for _ in range(plan.stages)]
         self.empty = [Barrier(plan.first_groups) for _ in range(plan.stages)]
-        self.full_z = [[Barrier(plan.first_groups + (c > 1)) for _ in range(plan.halves)] for _ in range(plan.buffers)]
-        self.empty_z = [[Barrier(c * (3 - plan.first_groups)) for _ in range(plan.halves)] for _ in range(plan.buffers)]
-        self.read_places = [Barrier(c) for _ in range(plan.halves)]
+        gathering = 1 if plan.low_rank else ceil_div(plan.inner, 8)
+        self.full_z = [Barrier(gathering if c == 1 else 1) for _ in range(plan.z_units)]
+        self.empty_z = [Barrier(c * (1 if alternates(plan) else 3 - plan.first_groups)) for _ in range(plan.z_units)]
+        self.filled = [[Barrier(1) for _ in range(gathering)] for _ in range(plan.places)]
+        self.emptied = [Barrier(c) for _ in range(plan.places)]
 
-    def outputs_of(self, plan, half):
-        return ceil_div(self.outputs - half, plan.halves)
+
+def alternates(plan):
+    return plan.first_groups == 1 and plan.tasks == 1 and plan.z_units % 2 == 0
 
 
 def copies(plan, block):
@@ -68,67 +71,38 @@ def copies(plan, block):
 
 def low_rank(plan, block):
     for step in range(STEPS):
-        buffer = step % plan.buffers
+        slot = step % plan.z_units
         for box in range(plan.boxes):
             index = step * plan.boxes + box
             yield from block.full[index % plan.stages].wait(index // plan.stages)
             if box > 0:
                 block.empty[(index - 1) % plan.stages].arrive()
         block.empty[(step * plan.boxes + plan.boxes - 1) % plan.stages].arrive()
-        if step >= plan.buffers:
-            yield from block.empty_z[buffer][0].wait(step // plan.buffers - 1)
-        block.full_z[buffer][0].arrive()
+        if step >= plan.z_units:
+            yield from block.empty_z[slot].wait(step // plan.z_units - 1)
+        block.full_z[slot].arrive()
 
 
-def first(plan, cluster, block, group):
+def first(plan, block, group):
     s, tiles = plan.shape, plan.group_tiles
-    chunks = ceil_div(plan.inner, 8)
-    instructions, sends = 8 // plan.span, 4 * tiles
-    splits = plan.first_groups == 2 and plan.j_groups == 1
+    chunks, instructions = ceil_div(plan.inner, 8), 8 // plan.span
+    splits = plan.first_groups == 2 and plan.tile_groups == 1
     mine = range(group, chunks, 2) if splits else range(chunks)
-    first_tile = group % plan.j_groups * tiles
-    all_tiles = plan.j_groups * tiles
+    ready, done = (block.empty_z, block.full_z) if plan.cluster == 1 else (block.emptied, block.filled)
     begin = lambda piece: piece * s.m0 // 16
     end = lambda piece: ceil_div((piece + 1) * s.m0, 16)
 
-    def copy(step, chunk, part):
-        buffer = step % plan.buffers
-        for half in range(plan.halves):
-            if half * instructions // plan.halves != part:
-                continue
-            if chunk == mine[0] and step > 0:
-                yield from block.read_places[half].wait(step - 1)
-            if chunk == mine[0] and step >= plan.buffers:
-                yield from block.empty_z[buffer][half].wait(step // plan.buffers - 1)
-            yield
-            for tile in range(tiles):
-                at = (first_tile + tile + block.rank * all_tiles // plan.cluster) % all_tiles * 8
-                for j in range(at, min(at + 8, s.n0)):
-                    owner = j // plan.output_pieces
-                    if (j == at or j % plan.output_pieces == 0) and owner != block.rank:
-                        end = min(at + 8, (owner + 1) * plan.output_pieces, s.n0)
-                        count = (end - j + plan.halves - 1 - half) // plan.halves
-                        cluster[owner].full_z[buffer][half].deliver(count * plan.column_bytes)
-            if chunk == mine[-1]:
-                block.full_z[buffer][half].arrive()
-
     def send(step, chunk, part):
-        if plan.places:
-            yield from copy(step, chunk, part)
-            return
-        buffer = step % plan.buffers
-        for index in range(part * sends // instructions, (part + 1) * sends // instructions):
-            parity, tile = index // (2 * tiles), index // 2 % tiles
-            if chunk == mine[0] and index == parity * 2 * tiles and parity < plan.halves and step >= plan.buffers:
-                yield from block.empty_z[buffer][parity].wait(step // plan.buffers - 1)
-            at = (first_tile + tile + block.rank * all_tiles // plan.cluster) % all_tiles
-            for j in range(at * 8 + parity, at * 8 + 8, 2):
-                owner = j // plan.output_pieces
-                if j < s.n0 and owner != block.rank:
-                    cluster[owner].full_z[buffer][parity % plan.halves].deliver(512)
-            if chunk == mine[-1] and index == (parity + 1) * 2 * tiles - 1 and parity + plan.halves >= 2:
-                block.full_z[buffer][parity % plan.halves].arrive()
+        for index in range(tiles):
+            tile = index * plan.tile_groups + group % plan.tile_groups
+            if index * instructions // tiles != part:
+                continue
+            unit = step * plan.units + tile
+            slot = unit % len(done)
+            if chunk == mine[0] and unit >= len(done):
+                yield from ready[slot].wait(unit // len(done) - 1)
             yield
+            (done[slot] if plan.cluster == 1 else done[slot][chunk]).arrive()
 
     for step in range(STEPS):
         counts = {"arrived": 0, "released": 0}
@@ -163,26 +137,38 @@ def first(plan, cluster, block, group):
         yield from send(STEPS - 1, mine[-1], k)
 
 
-def second(plan, cluster, block, group):
-    def expect(buffer, half):
-        if plan.cluster > 1 and group == 0:
-            sent = (plan.cluster - 1) * ceil_div(plan.inner, 8) * (plan.column_bytes if plan.places else 1024)
-            block.full_z[buffer][half].arrive(block.outputs_of(plan, half) * sent)
+def send_places(plan, cluster, block):
+    for unit in range(STEPS * plan.units):
+        slot, place = unit % plan.z_units, unit % plan.places
+        if unit >= plan.z_units:
+            yield from block.empty_z[slot].wait(unit // plan.z_units - 1)
+        for filled in block.filled[place]:
+            yield from filled.wait(unit // plan.places)
+            for owner in cluster:
+                owner.full_z[slot].deliver(plan.unit_pieces)
+                yield
 
-    for buffer in range(plan.buffers):
-        for half in range(plan.halves):
-            expect(buffer, half)
-    for step in range(STEPS):
-        for half in range(plan.halves):
-            buffer = step % plan.buffers
-            yield from block.full_z[buffer][half].wait(step // plan.buffers)
-            expect(buffer, half)
-            if group == 0:
-                for other in cluster:
-                    other.read_places[half].arrive()
+
+def acknowledge(plan, cluster, block):
+    for slot in range(plan.z_units):
+        block.full_z[slot].arrive(8 * ceil_div(plan.inner, 8))
+    for unit in range(STEPS * plan.units):
+        slot = unit % plan.z_units
+        yield from block.full_z[slot].wait(unit // plan.z_units)
+        block.full_z[slot].arrive(8 * ceil_div(plan.inner, 8))
+        for other in cluster:
+            other.emptied[unit % plan.places].arrive()
             yield
-            for other in cluster:
-                other.empty_z[buffer][half].arrive()
+
+
+def second(plan, cluster, block, group):
+    groups = 3 - plan.first_groups
+    for unit in range(group if alternates(plan) else 0, STEPS * plan.units, groups if alternates(plan) else 1):
+        slot = unit % plan.z_units
+        yield from block.full_z[slot].wait(unit // plan.z_units)
+        yield
+        for other in cluster:
+            other.empty_z[slot].arrive()
 
 
 def simulate(plan, seed):
@@ -190,8 +176,10 @@ def simulate(plan, seed):
     agents = []
     for block in cluster:
         agents.append(copies(plan, block))
+        if plan.cluster > 1:
+            agents += [send_places(plan, cluster, block), acknowledge(plan, cluster, block)]
         for group in range(plan.first_groups):
-            agents.append(low_rank(plan, block) if plan.low_rank else first(plan, cluster, block, group))
+            agents.append(low_rank(plan, block) if plan.low_rank else first(plan, block, group))
         agents += [second(plan, cluster, block, group) for group in range(3 - plan.first_groups)]
     order = random.Random(seed)
     idle = 0
@@ -211,7 +199,7 @@ def simulate(plan, seed):
 
 def state(cluster):
     return [(b.phase, b.pending, b.bytes) for block in cluster
-            for group in (block.full, block.empty, *block.full_z, *block.empty_z, block.read_places) for b in group]
+            for group in (block.full, block.empty, block.full_z, block.empty_z, *block.filled, block.emptied) for b in group]
 
 
 def shapes(argument):

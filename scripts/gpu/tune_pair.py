@@ -6,7 +6,7 @@ usage: tune_pair.py OUT.json [--shapes 64x64x64x64x1,...] [--rows 25088]
 
 import argparse
 import json
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import torch
 
@@ -18,7 +18,7 @@ parser.add_argument("out")
 parser.add_argument("--shapes", default="64x64x64x64x1,32x64x32x64x1,32x32x32x32x1,24x32x24x32x1,32x32x32x32x2,32x32x32x32x4,64x64x64x64x2,"
                     "32x64x32x64x2,64x16x16x64x4,1024x1x1x1024x64")
 parser.add_argument("--rows", type=int, default=25088)
-parser.add_argument("--groups", action="store_true", help="Hopper's warpgroups, and the other kernel's plan by rule only")
+parser.add_argument("--groups", action="store_true", help="Hopper's warpgroups, where they are expected to be nearly as fast as the best, and the other kernel's plan by rule only")
 options = parser.parse_args()
 
 
@@ -32,9 +32,15 @@ def main():
     shapes = [PairShape(*map(int, s.split("x"))) for s in options.shapes.split(",")]
 
     def plans(shape):
-        return pair_groups_candidates(shape) + [p for p in [pair_plan(shape)] if p] if options.groups else pair_candidates(shape)
+        if not options.groups:
+            return pair_candidates(shape)
+        groups = [(p.cost(options.rows), p) for p in pair_groups_candidates(shape)]
+        near = [p for cost, p in groups if cost <= 1.15 * min(groups)[0]] if groups else []
+        return near + [p for p in [pair_plan(shape)] if p]
 
     jobs = {s: [(p, pool.submit(pair_kernels, p)) for p in plans(s)] for s in shapes}
+    # Compiling beside a measurement would disturb it.
+    wait(job for all_jobs in jobs.values() for _, job in all_jobs)
     for shape in shapes:
         m = options.rows
         sets = max(2, min(6, 200_000_000 // (2 * m * (shape.inputs + shape.outputs)) + 1))

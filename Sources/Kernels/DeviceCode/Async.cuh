@@ -68,6 +68,17 @@ __device__ __forceinline__ void bulkCopy(u32 target, const void* source, int byt
       : "memory");
 }
 
+/// Whether this is the one lane of its warp that acts for all: the compiler knows such, and takes what is alike in all lanes as it is.
+__device__ __forceinline__ bool electLane() {
+  u32 elected;
+  asm volatile(
+      "{\n.reg .pred one;\n"
+      "elect.sync _|one, 0xffffffff;\n"
+      "selp.u32 %0, 1, 0, one;\n}\n"
+      : "=r"(elected));
+  return elected;
+}
+
 __device__ __forceinline__ u32 clusterRank() {
   u32 rank;
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));

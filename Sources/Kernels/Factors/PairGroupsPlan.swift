@@ -9,79 +9,79 @@ public struct PairGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   public let shape: PairShape
   /// Blocks of a cluster.
   public let cluster: Int
-  /// Boxes of x (64 rows by 64 columns) and steps of the intermediate that there is room for.
-  public let stages: Int, buffers: Int
+  /// Boxes of x (64 rows by 64 columns), units of the intermediate and places of what is sent that there is room for.
+  ///
+  /// A block alone has no places.
+  public let stages: Int, units: Int, places: Int
   /// How many of three warpgroups do the first product, 1 or 2.
   public let firstGroups: Int
-  /// Whether what goes to other blocks is gathered in places of its own and copied, not stored.
-  public let hasPlaces: Bool
 
-  static let boxBytes = 8192
+  private static let boxBytes = 8192, columnBytes = 1024
 
   private var pieces: Int { ceilDivide(shape.m1, cluster) }
   private var outputPieces: Int { ceilDivide(shape.n0, cluster) }
+  /// Output pieces of each block in a unit, a tile of eight columns of the first product.
+  private var unitPieces: Int { shape.isLowRank ? 1 : 8 / cluster }
+  private var tiles: Int { ceilDivide(outputPieces, unitPieces) }
   /// Inner indices of a block.
   var inner: Int { pieces * shape.rank }
+  private var innerChunks: Int { ceilDivide(inner, 8) }
   /// Groups of eight inner indices in an intermediate row of one output piece.
-  var chunks: Int { roundUp(cluster * ceilDivide(inner, 8), 2) }
+  var chunks: Int { roundUp(cluster * innerChunks, 2) }
   /// Boxes of x in a step.
   var boxes: Int { ceilDivide(pieces * shape.m0, 64) }
   /// Contraction steps that a piece touches, wherever it begins.
   private var windowSteps: Int {
     ceilDivide(16 - min(16, shape.m0 & -shape.m0) + shape.m0, 16)
   }
-  /// Two warpgroups of the first product divide chunks, or tiles of eight j.
-  private var jGroups: Int {
-    ceilDivide(inner, 8) % 2 == 0 && ceilDivide(shape.n0, 8) <= 4 ? 1 : firstGroups
+  /// Boxes that a chunk's longest instruction needs together.
+  private var window: Int {
+    if shape.isLowRank { return 1 }
+    return shape.m0 % 64 == 0 ? shape.m0 / 64 : ceilDivide(windowSteps + 3, 4)
   }
-  private var groupTiles: Int { ceilDivide(ceilDivide(shape.n0, 8), jGroups) }
+  /// Two warpgroups of the first product divide chunks, or tiles of eight columns.
+  private var tileGroups: Int { innerChunks % 2 == 0 && tiles <= 4 ? 1 : firstGroups }
+  private var groupTiles: Int { ceilDivide(tiles, tileGroups) }
+  /// Units of a step: the tiles, and an empty one where two warpgroups divide an odd number of them.
+  private var stepUnits: Int { groupTiles * tileGroups }
+  /// The parts of an output piece that a warpgroup of the second product takes at a time, as wide as its registers
+  /// hold.
+  private var parts: Int {
+    let most = groupTiles <= 3 ? 16 : firstGroups == 1 ? 12 : 8
+    let widest = (1...most).last { columnTiles % $0 == 0 && $0 % runTiles == 0 }
+    return columnTiles / (widest ?? 1)
+  }
   /// Bytes of a block's cores.
   private var coreBytes: (first: Int, second: Int) {
     let first =
       shape.isLowRank
-      ? windowSteps * chunks : pieces * windowSteps * jGroups * shape.rank * groupTiles
+      ? windowSteps * chunks : pieces * windowSteps * tileGroups * shape.rank * groupTiles
     return (first * 256, outputPieces * chunks / 2 * columnTiles * 256)
-  }
-
-  /// The output pieces of a block are handed over in two halves where every block has both.
-  private var halves: Int {
-    outputPieces % 2 == 0 && shape.n0 - (cluster - 1) * outputPieces >= 2 ? 2 : 1
-  }
-
-  /// Bytes of a buffer of the intermediate, and of the places of what is sent.
-  private var intermediateBytes: (buffer: Int, places: Int) {
-    guard hasPlaces else {
-      return (ceilDivide(outputPieces * chunks / 2, 4) * PairGroupsPlan.boxBytes, 0)
-    }
-    let column = stepRows * 16 + 16 * halves
-    return (
-      roundUp(chunks * outputPieces * column, 1024),
-      ceilDivide(inner, 8) * jGroups * groupTiles * 8 * column
-    )
   }
 
   /// Bytes of shared memory of a block.
   var sharedBytes: Int {
+    let intermediate = roundUp(units * unitPieces * chunks * PairGroupsPlan.columnBytes, 1024)
+    let gathered = places * 8 * innerChunks * PairGroupsPlan.columnBytes
     let cores = coreBytes.first + coreBytes.second
-    let (buffer, places) = intermediateBytes
-    return roundUp(buffers * buffer + stages * PairGroupsPlan.boxBytes + cores + places, 128)
-      + 128 + 16 * (stages + 2 * buffers + (hasPlaces ? 2 : 1))
+    return roundUp(intermediate + stages * PairGroupsPlan.boxBytes + cores + gathered, 128) + 128
+      + 16 * (stages + units + 1) + roundUp(8 * places * (1 + innerChunks), 16)
   }
 
-  /// Whether the sums fit the registers, cores and buffers the shared memory, with the boxes of an
-  /// instruction, and every block has pieces, and every warpgroup that copies something of each step: one without
-  /// would not keep up with the barriers.
+  /// Whether the sums fit the registers, and the shared memory the cores, the boxes of an instruction and, where
+  /// a block has more than one chunk, the units of a step; and every block has pieces, and every warpgroup sees
+  /// every use of the barriers that it waits for.
   var fits: Bool {
     guard sharedBytes <= PairPlan.sharedLimit else { return false }
     if shape.isLowRank { return cluster == 1 && firstGroups == 1 && chunks <= 16 }
-    if hasPlaces, cluster == 1 || jGroups > 1 && shape.n0 % 16 != 0 { return false }
-    let window = shape.m0 % 64 == 0 ? shape.m0 / 64 : ceilDivide(windowSteps + 3, 4)
+    let slots = cluster == 1 ? units : places
     return !hasIdleBlocks && groupTiles <= 4 && stages > window
+      && (innerChunks == 1 || slots >= stepUnits) && slots % tileGroups == 0
   }
 
-  /// `g c8 x4 z1 f2 p`: cluster, stages, buffers, warpgroups of the first product, whether there are places.
+  /// `g c8 x4 z4 p4 f2`: cluster, stages, units, places, warpgroups of the first product.
   public var description: String {
-    "g c\(cluster) x\(stages) z\(buffers) f\(firstGroups)" + (hasPlaces ? " p" : "")
+    "g c\(cluster) x\(stages) z\(units) p\(places) f\(firstGroups)"
   }
 }
 
@@ -93,13 +93,14 @@ extension PairGroupsPlan: PairDivision {
   var words: Int { cluster * (coreBytes.first + coreBytes.second) / 4 }
   var takesMaps: Bool { true }
   var packingOptions: [String: Int] {
-    ["FIRST_GROUPS": firstGroups, "PLACES": hasPlaces ? 1 : 0]
+    ["FIRST_GROUPS": firstGroups]
   }
 
   func productOptions(_ epilogue: FactorEpilogue) -> [String: Int] {
     [
-      "X_STAGES": stages, "Z_BUFFERS": buffers, "TENSOR": pieces * shape.m0 % 8 == 0 ? 1 : 0,
-      "EPILOGUE": epilogue.parts, "Y_ALIGNED": isOutputAligned ? 1 : 0,
+      "X_STAGES": stages, "Z_UNITS": units, "PLACES": places,
+      "TENSOR": pieces * shape.m0 % 8 == 0 ? 1 : 0, "EPILOGUE": epilogue.parts,
+      "Y_ALIGNED": isOutputAligned ? 1 : 0,
     ]
   }
 }
@@ -107,8 +108,9 @@ extension PairGroupsPlan: PairDivision {
 extension PairGroupsPlan {
   private static let known = Mutex<[PairShape: PairGroupsPlan?]>([:])
 
-  /// The plan for a pair, `nil` where the cores do not fit the shared memory of a cluster of eight: the one
-  /// that is expected to be fastest for many rows on a GPU of 132 multiprocessors.
+  /// The plan for a pair, `nil` where the cores do not fit the shared memory of a cluster of eight: of those that
+  /// are expected to be within 1 % of the fastest, for many rows on a GPU of 132 multiprocessors, the one with most
+  /// boxes of x, then with fewest warpgroups for the first product.
   ///
   /// Searched once for each shape.
   public static func named(_ shape: PairShape) -> PairGroupsPlan? {
@@ -119,65 +121,69 @@ extension PairGroupsPlan {
     let h200 = GPU(
       major: 9, minor: 0, multiprocessors: 132, clock: 1.98e9, busBandwidth: 4.92e12,
       cache: 50 << 20)
-    var best: (plan: PairGroupsPlan, seconds: Double)?
-    for cluster in [1, 2, 4, 8] {
-      for buffers in [2, 1] {
-        for firstGroups in [1, 2] {
-          for hasPlaces in [false, true] {
-            let plan = deepest(
-              shape, cluster: cluster, buffers: buffers, firstGroups: firstGroups,
-              hasPlaces: hasPlaces)
-            guard let plan else { continue }
-            let seconds = plan.seconds(rows: 25088, gpu: h200)
-            if seconds < best?.seconds ?? .infinity { best = (plan, seconds) }
+    let plans = candidates(shape).map { ($0, $0.seconds(rows: 25088, gpu: h200)) }
+    let least = plans.map(\.1).min() ?? 0
+    let best = plans.filter { $0.1 <= 1.01 * least }
+      .min {
+        (-$0.0.stages, $0.0.firstGroups, $0.1) < (-$1.0.stages, $1.0.firstGroups, $1.1)
+      }?.0
+    known.withLock { $0[shape] = .some(best) }
+    return best
+  }
+
+  /// For each size of a cluster and each division of its warpgroups some numbers of units and places, and as many
+  /// stages as there is room for, at most two steps of them.
+  private static func candidates(_ shape: PairShape) -> [PairGroupsPlan] {
+    [1, 2, 4, 8].flatMap { cluster in
+      [1, 2].flatMap { firstGroups -> [PairGroupsPlan] in
+        let plan = { stages, units, places in
+          PairGroupsPlan(
+            shape: shape, cluster: cluster, stages: stages, units: units, places: places,
+            firstGroups: firstGroups)
+        }
+        let step = plan(2, 1, 1).stepUnits
+        let amounts = Set([2, 3, 4, step, 2 * step]).sorted()
+        return amounts.flatMap { units in
+          (cluster == 1 ? [0] : amounts).compactMap { places in
+            (2...16).reversed().lazy.map { plan($0, units, places) }
+              .first { $0.fits && $0.stages <= max(4, 2 * $0.boxes) }
           }
         }
       }
     }
-    known.withLock { $0[shape] = .some(best?.plan) }
-    return best?.plan
-  }
-
-  /// The plan with as many stages as there is room for, at most two steps of them.
-  private static func deepest(
-    _ shape: PairShape, cluster: Int, buffers: Int, firstGroups: Int, hasPlaces: Bool
-  ) -> PairGroupsPlan? {
-    (2...16).reversed().lazy.map {
-      PairGroupsPlan(
-        shape: shape, cluster: cluster, stages: $0, buffers: buffers, firstGroups: firstGroups,
-        hasPlaces: hasPlaces)
-    }.first { $0.fits && $0.stages <= max(4, 2 * $0.boxes) }
   }
 
   /// Seconds expected for so many rows.
   ///
-  /// A cluster takes step after step, of three things that go on side by side: the first product with what it
-  /// sends, the second with what it writes, device memory; where two are about as long they get in each other's
-  /// way, and a step is longer where x comes in less than a step ahead. Fitted to 166 plans of 16 pairs at 25088
-  /// rows (benchmarks/pair-plans-h200.json): 8 % off on average, the preferred plan 1 % slower than the best of
-  /// each.
+  /// A cluster takes step after step, of seven things that go on side by side: the first product with what it
+  /// gathers, the second with what it writes, what is sent, device memory, and how soon boxes of x, units and places
+  /// come free; where two are about as long they get in each other's way. Fitted to 367 plans of 18 pairs at 25088
+  /// rows (docs/log-gpu-factors.md): 5 % off on average, the preferred plan 2 % slower than the best of each.
   public func seconds(rows: Int, gpu: GPU) -> Double {
     let clusters = max(1, gpu.residentClusters(of: cluster))
     let turns = Double(ceilDivide(ceilDivide(rows, stepRows), clusters))
-    let innerChunks = ceilDivide(inner, 8)
     // Clocks that the matrix instructions read shared memory, A in 16 and a tile of B in 2.
     let span = [8, 4, 2, 1].first { shape.rank % $0 == 0 } ?? 1
-    let instructions = ceilDivide(inner, span) * ceilDivide(shape.m0, 16) * jGroups
+    let instructions = ceilDivide(inner, span) * ceilDivide(shape.m0, 16) * tileGroups
     let firstClocks =
       shape.isLowRank
       ? windowSteps * (16 + 2 * chunks) : instructions * (16 + 2 * span * groupTiles)
     let secondClocks = outputPieces * chunks / 2 * (16 + 2 * columnTiles)
     // In units of 1024 bytes.
-    let sent = Double(outputPieces * innerChunks * (cluster - 1))
-    let sending = hasPlaces ? sent * 34e-9 + 0.05e-6 : sent * 63.7e-9
+    let gathered = Double(shape.isLowRank ? chunks : 8 * stepUnits * innerChunks)
     let written = Double(outputPieces * shape.n1) / 8
-    let parts = [
-      Double(firstClocks) * 1.65e-9 / Double(firstGroups) + sending,
-      (Double(secondClocks) * 2.86e-9 + written * 10.4e-9) / Double(3 - firstGroups),
+    let unit = Double(unitPieces * chunks), tasks = Double(stepUnits * unitPieces * parts)
+    let times = [
+      (Double(firstClocks) * 0.57e-9 + gathered * 29e-9) / Double(firstGroups),
+      (Double(secondClocks) * 0.57e-9 + written * 18e-9 + tasks * 0.15e-6)
+        / Double(3 - firstGroups),
+      cluster > 1 ? gathered * 39e-9 : 0,
       Double(stepRows * 2 * (shape.inputs + shape.outputs) * clusters) / gpu.copyRate,
+      Double(boxes) * 1.72e-6 / Double(stages - window + 1),
+      Double(stepUnits) / Double(units) * (0.45e-6 + unit * 45e-9),
+      places > 0
+        ? Double(stepUnits) / Double(places) * (0.23e-6 + Double(innerChunks) * 0.48e-6) : 0,
     ]
-    let missing = 1 - min(1, Double(stages) / Double(boxes))
-    let step = pow(parts.map { pow($0, 3.6) }.reduce(0, +), 1 / 3.6) + 0.08e-6
-    return 5.2e-6 + turns * step * (1 + 0.25 * missing * missing)
+    return 5.6e-6 + turns * pow(times.map { pow($0, 4.6) }.reduce(0, +), 1 / 4.6)
   }
 }

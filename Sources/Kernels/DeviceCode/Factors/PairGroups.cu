@@ -3,14 +3,13 @@
 //
 // As in Pair.cu a cluster divides the cores by pieces and rows stream through; here both cores lie in shared memory, as operands that the
 // matrix units read by themselves, once for 64 rows. x comes by a tensor map, in boxes that are operands too. A lane ends the first
-// product with eight neighbouring inner indices of one row and output piece, 16 bytes, and these go where the second product of their owner
-// reads them: by bulk copies from places of its own (PLACES) or, where there is no room for those, by asynchronous stores, which are
-// counted one by one at 1.2 cycles each; what is the block's own by ordinary stores (PairGroupsSend.cuh).
+// product with eight neighbouring inner indices of one row and output piece, 16 bytes, and gathers these in places, a unit (a tile of
+// columns, so pieces of every block) at a time. A warp that does nothing else copies each unit to its owners, where the second product
+// reads it (PairGroupsSend.cuh).
 //
 // One or two warpgroups do the first product, the others of three the second, one copies. Barriers in shared memory connect them
-// (scripts/gpu/simulate_pair.py runs them). A chunk of z is sent while the next is multiplied, and z is handed over in two halves, even and
-// odd pieces, so that the sends of one overlap the second product of the other. Low rank, one piece on either side, has a first product of
-// its own (PairGroupsLowRank.cuh).
+// (scripts/gpu/simulate_pair.py runs them); x, z and places are rings. A chunk of z is handed over while the next is multiplied. Low rank,
+// one piece on either side, has a first product of its own (PairGroupsLowRank.cuh).
 //
 //   x, y     [rows, m1 * m0] and [rows, n0 * n1], row pitch pitchX and pitchY elements; see Epilogue.cuh. With TENSOR (slices of whole 16
 //            bytes) x comes by a tensor map where its rows begin at such multiples, else element by element. The parts of the epilogue are
@@ -37,7 +36,7 @@
 __device__ __forceinline__ void copyEach(
     const Block& block, int stage, const Storage* source, i64 pitch, int column, int columns, int count, int thread) {
 #pragma unroll 1
-  for (int index = thread; index < count * boxColumns; index += groupThreads) {
+  for (int index = thread; index < count * boxColumns; index += inputThreads) {
     const int row = index / boxColumns, at = index % boxColumns;
     const Storage value = column + at < columns ? source[row * pitch + column + at] : (Storage)0;
     asm volatile("st.shared.u16 [%0], %1;" ::"r"(block.x(stage) + row * lineBytes + ((at / 8 ^ row % 8) * 16 + at % 8 * 2)), "h"(value)
@@ -130,16 +129,19 @@ extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__
   // The copying warp makes the barriers and copies at once. A block may be written to only when its memory is zero and its barriers stand.
   if (threadIdx.x == 3 * groupThreads) {
     for (int stage = 0; stage < stages; ++stage) {
-      barrierInit(block.full(stage), byMap ? 1 : groupThreads);
-      barrierInit(block.empty(stage), senders / 32);
+      barrierInit(block.full(stage), byMap ? 1 : inputThreads);
+      barrierInit(block.empty(stage), firstGroups * groupThreads / 32);
     }
-    for (int buffer = 0; buffer < buffers; ++buffer)
-      for (int half = 0; half < 2; ++half) {
-        barrierInit(block.fullZ(buffer, half), senders / 32 * arrivals + (clusterSize > 1));
-        barrierInit(block.emptyZ(buffer, half), clusterSize * secondGroups * (groupThreads / 32) * arrivals);
-      }
+    constexpr int gathering = groupThreads / 32 * arrivals;
+    for (int slot = 0; slot < unitsZ; ++slot) {
+      barrierInit(block.fullZ(slot), isLowRank ? gathering : isAlone ? chunksHere * gathering : 1);
+      barrierInit(block.emptyZ(slot), clusterSize * readerWarps * arrivals);
+    }
+    for (int place = 0; place < places; ++place) {
+      for (int chunk = 0; chunk < chunksHere; ++chunk) barrierInit(block.filled(place, chunk), gathering);
+      barrierInit(block.emptied(place), clusterSize);
+    }
     for (int core = 0; core < 2; ++core) barrierInit(block.coreArrived(core), 1);
-    for (int half = 0; hasPlaces && half < 2; ++half) barrierInit(block.readPlaces(half), clusterSize);
     fenceBarrierInit();
   }
   // What pads the chunks, and rows that no tensor map brings, must not be NaN.
@@ -151,10 +153,21 @@ extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__
   if (group != 3 || !byMap) clusterWait();
   // By numbers: by `group < firstGroups` the compiler takes descriptors for different among lanes, and waits after each instruction.
   if (group == 3) {
-    asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
-    runCopies(block, steps, packed, x, pitchX, (u8*)maps + blockIdx.x * 128, byMap, threadIdx.x % groupThreads);
-    __syncwarp();
-    if (byMap) clusterWait();
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(copyRegisters));
+    const int thread = threadIdx.x % groupThreads;
+    if (thread >= inputThreads) {
+      if (byMap) clusterWait();
+      if constexpr (!isAlone) {
+        if (warp == 3)
+          sendPlaces(block, steps, lane);
+        else
+          acknowledge(block, steps, lane);
+      }
+    } else {
+      runCopies(block, steps, packed, x, pitchX, (u8*)maps + blockIdx.x * 128, byMap, thread);
+      __syncwarp();
+      if (byMap) clusterWait();
+    }
   } else if (group == 2) {
     multiply<2>(block, steps, inner, epilogue, lane, warp);
   } else if (group == 1) {

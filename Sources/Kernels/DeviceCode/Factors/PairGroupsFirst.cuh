@@ -7,7 +7,7 @@ typedef float Sums[instructions][4 * span * groupTiles];
 
 __device__ __forceinline__ void pack(Words& words, const Sums& acc, int chunk) {
 #pragma unroll
-  for (int index = 0; index < sends; ++index) {
+  for (int index = 0; index < 4 * groupTiles; ++index) {
     const int parity = index / (2 * groupTiles), tile = index / 2 % groupTiles, h = index % 2;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
@@ -35,9 +35,9 @@ struct Ring {
 /// First product of every step, sent to its owners, by warpgroup `group` of those that share it. A chunk is sent while the next is multiplied.
 template <int group>
 __device__ __forceinline__ void runFirst(const Block& block, const Steps& steps, int lane, int warp) {
-  constexpr int half = group % jGroups, firstChunk = splitsChunks ? group : 0, nextChunk = splitsChunks ? 2 : 1;
+  constexpr int tileGroup = group % tileGroups, firstChunk = splitsChunks ? group : 0, nextChunk = splitsChunks ? 2 : 1;
   constexpr int lastChunk = firstChunk + (chunksHere - 1 - firstChunk) / nextChunk * nextChunk;
-  const Sender<hasPlaces, half * groupTiles> sender(block, warp * 16 + (lane >> 2), lane, group);
+  const Sender<tileGroup> sender(block, warp * 16 + (lane >> 2), lane);
   const u64 lines = lineDescriptor(block.x(0)), core0 = matrixDescriptor(block.core0());
   Words words;
   if (steps.count == 0) return;
@@ -72,14 +72,14 @@ __device__ __forceinline__ void runFirst(const Block& block, const Steps& steps,
           for (int at = firstStep(piece); at < endStep(piece); ++at) {
             waitTo(at / 4 + 1);
             warpgroupMultiply(acc[k], lines + (ring.stage(at / 4) * boxBytes + at % 4 * 32 >> 4),
-                              core0 + (placeOfCore0(piece, at - firstStep(piece), half, inner % rank) >> 4), at > firstStep(piece));
+                              core0 + (placeOfCore0(piece, at - firstStep(piece), tileGroup, inner % rank) >> 4), at > firstStep(piece));
           }
           warpgroupCommit();
         }
         if (chunk > firstChunk)
-          sender.send(words, chunk - nextChunk, chunk - nextChunk == firstChunk, false, step, k);
+          sender.send(words, chunk - nextChunk, chunk - nextChunk == firstChunk, step, k);
         else if (step > 0)
-          sender.send(words, lastChunk, lastChunk == firstChunk, true, step - 1, k);
+          sender.send(words, lastChunk, lastChunk == firstChunk, step - 1, k);
         // The products before these have read their boxes.
         if (k > 0 && inner < innerHere) {
           warpgroupWait<1>();
@@ -93,5 +93,5 @@ __device__ __forceinline__ void runFirst(const Block& block, const Steps& steps,
   }
 #pragma unroll
   for (int part = 0; part < instructions; ++part)
-    sender.send(words, lastChunk, lastChunk == firstChunk, true, steps.count - 1, part);
+    sender.send(words, lastChunk, lastChunk == firstChunk, steps.count - 1, part);
 }

@@ -10,7 +10,7 @@ __device__ __forceinline__ void runLowRank(const Block& block, const Steps& step
   barrierWait(block.coreArrived(0), 0);
 #pragma unroll 1
   for (int step = 0; step < steps.count; ++step) {
-    const int buffer = step % buffers;
+    const int slot = step % unitsZ;
     float acc[4 * chunks];
     warpgroupFence();
 #pragma unroll 1
@@ -28,7 +28,7 @@ __device__ __forceinline__ void runLowRank(const Block& block, const Steps& step
     }
     warpgroupWait<0>();
     barrierArriveIf(lane == 0, block.empty((step * boxes + boxes - 1) % stages));
-    if (step >= buffers) barrierWait(block.emptyZ(buffer, 0), (step / buffers - 1) & 1);
+    if (step >= unitsZ) barrierWait(block.emptyZ(slot), (step / unitsZ - 1) & 1);
 #pragma unroll
     for (int run = 0; run < chunks / innerRun; ++run)
 #pragma unroll
@@ -40,9 +40,10 @@ __device__ __forceinline__ void runLowRank(const Block& block, const Steps& step
           words[tile] = Element::pack(acc[at], acc[at + 1]);
         }
         const int begin = innerOfColumn(run * innerRun, 2 * (lane & 3));
-        storeWords(placeOfZ(0, begin / 8, row + h * 8) + begin % 8 * Element::bytes + block.z(buffer), words);
+        storeWords(block.z(slot) + begin / 8 * chunkBytes + (row + h * 8) * 16 + begin % 8 * Element::bytes, words);
       }
+    fenceAsync();
     __syncwarp();
-    barrierArriveIf(lane < arrivals, block.fullZ(buffer, 0));
+    barrierArriveIf(lane < arrivals, block.fullZ(slot));
   }
 }

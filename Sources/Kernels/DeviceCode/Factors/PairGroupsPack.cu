@@ -34,17 +34,16 @@ extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
       const int p = tile / chunks * 16 + k, s = innerOfColumn(tile % chunks, column);
       if (p < m0 && s < rank) value = core0[(i64)p * stride0P + (i64)s * stride0S];
     } else if (!second) {
-      const int s = tile / groupTiles % rank, half = tile / (groupTiles * rank) % jGroups;
-      const int rest = tile / (groupTiles * rank * jGroups);
+      const int s = tile / groupTiles % rank, group = tile / (groupTiles * rank) % tileGroups;
+      const int rest = tile / (groupTiles * rank * tileGroups);
       const int piece = rest / windowSteps, i = block * inputPieces + piece;
       const int p = (firstStep(piece) + rest % windowSteps) * 16 + k - piece * m0;
-      const int j = tileAtPlace(half * groupTiles + tile % groupTiles, block) * 8 + column;
+      const int j = pieceOfColumn(tileOfGroup(group, tile % groupTiles), column);
       if (p >= 0 && p < m0 && j < n0 && i < m1)
         value = core0[(i64)i * stride0I + (i64)p * stride0P + (i64)j * stride0J + (i64)s * stride0S];
     } else {
-      constexpr int tiles = parts1 * partTiles1;
-      const int out = outputOfColumn(tile % tiles, column), piece = tile / tiles / steps1, j = block * outputPieces + piece;
-      const int chunk = placeOfChunk(piece, tile / tiles % steps1 * 2 + halfStep), source = chunk / chunksHere;
+      const int out = outputOfColumn(tile % columnTiles1, column), piece = tile / columnTiles1 / steps1, j = block * outputPieces + piece;
+      const int chunk = tile / columnTiles1 % steps1 * 2 + halfStep, source = chunk / chunksHere;
       const int inner = chunk % chunksHere * 8 + k % 8, i = source * inputPieces + inner / rank, s = inner % rank;
       if (source < clusterSize && inner < innerHere && i < m1 && j < n0 && out < n1)
         value = core1[(i64)j * stride1J + (i64)i * stride1I + (i64)s * stride1S + (i64)out * stride1Q];

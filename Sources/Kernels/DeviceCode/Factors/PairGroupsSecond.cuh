@@ -8,9 +8,10 @@
 constexpr int runs1 = partTiles1 / runTiles;
 typedef u32 Outputs[2][runs1][runLength / 2];
 
-/// Where a part lies: column `start` and those after it up to `end` of the output piece, and `count` rows of a warp's 16 from `firstRow`.
+/// Where a part lies: column `start` and those after it up to `end` of the output piece, and `count` rows of a warp's 16 from `firstRow`, of
+/// which a lane has `row` and the one eight below.
 struct Place {
-  int start, end, count;
+  int start, end, count, row;
   i64 firstRow;
 };
 
@@ -21,7 +22,7 @@ __device__ __forceinline__ void finish(
   for (int h = 0; h < 2; ++h)
 #pragma unroll
     for (int run = 0; run < runs1; ++run) {
-      const int row = h * 8 + (lane >> 2), column = place.start + run * runTiles * 8 + (lane & 3) * runLength;
+      const int row = h * 8 + place.row, column = place.start + run * runTiles * 8 + (lane & 3) * runLength;
       float values[runLength];
 #pragma unroll
       for (int i = 0; i < runLength; ++i) values[i] = acc[(run * runTiles + i / 2) * 4 + 2 * h + i % 2];
@@ -35,7 +36,7 @@ __device__ __forceinline__ void finish(
 __device__ __forceinline__ void write(const Outputs& outputs, const Epilogue& epilogue, const Place& place, int lane) {
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
-    const int row = h * 8 + (lane >> 2);
+    const int row = h * 8 + place.row;
     if (row >= place.count) continue;
 #pragma unroll
     for (int run = 0; run < runs1; ++run) {
@@ -59,87 +60,82 @@ __device__ __forceinline__ void write(const Outputs& outputs, const Epilogue& ep
   }
 }
 
-/// Writes what this block was handed of a half: z of `count` rows from `firstRow`, in pieces of 16 bytes.
+// A unit's parts, dealt out in turn: where each has one, a warpgroup has every other unit. It must see every use of a barrier that it waits
+// for, so that cannot be with an odd number of units.
+constexpr int tasks1 = unitPieces * parts1;
+constexpr bool alternates = secondGroups > 1 && tasks1 == 1 && unitsZ % 2 == 0;
+constexpr int readerWarps = (alternates ? 1 : secondGroups) * groupThreads / 32;
+
+/// Where in its block's tiles the first column of a unit lies.
+__device__ __forceinline__ int firstColumn(const Block& block) { return block.self * unitPieces; }
+
+/// Writes what this block was handed of a unit: z of `count` rows from `firstRow`, in pieces of 16 bytes.
 __device__ __forceinline__ void keep(
-    const Block& block, Storage* inner, int buffer, int half, i64 firstRow, int count, int thread) {
-  const int pieces = block.outputsOf(half);
-  for (int index = thread; index < pieces * chunks * count; index += secondGroups * groupThreads) {
-    const int chunk = index % chunks, piece = index / chunks % pieces * halves + half, row = index / chunks / pieces;
+    const Block& block, Storage* inner, int slot, int firstPiece, int pieces, i64 firstRow, int count, int thread) {
+  for (int index = thread; index < unitPieces * chunks * count; index += readerWarps * 32) {
+    const int chunk = index % chunks, piece = index / chunks % unitPieces, row = index / chunks / unitPieces;
+    if (piece >= pieces) continue;
     uint4 v;
     asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
                  : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-                 : "r"(block.z(buffer) + placeOfZ(piece, chunk, row)));
-    store16(inner + (((firstRow + row) * n0 + block.self * outputPieces + piece) * chunks + chunk) * 8, v);
+                 : "r"(block.z(slot) + chunk * chunkBytes + piece * columnBytes + (row ^ rowTurn(firstColumn(block) + piece)) * 16));
+    store16(inner + (((firstRow + row) * n0 + block.self * outputPieces + firstPiece + piece) * chunks + chunk) * 8, v);
   }
 }
 
-/// Second product of every step, and its outputs, by warpgroup `group` of those that share it.
+/// Second product of every step, by warpgroup `group` of those that share it.
 template <int group>
 __device__ __forceinline__ void runSecond(
     const Block& block, const Steps& steps, Storage* inner, const Epilogue& epilogue, int lane, int warp) {
-  const bool counting = clusterSize > 1 && group == 0 && warp == 0 && lane == 0;
-  // What a half receives from other blocks in a step.
-  const auto expect = [&](int buffer, int half) {
-    if (counting) barrierExpect(block.fullZ(buffer, half), block.outputsOf(half) * sentBytes);
-  };
-  for (int buffer = 0; buffer < buffers; ++buffer)
-    for (int half = 0; half < halves; ++half) expect(buffer, half);
   if (TESSERA_OUTPUT && steps.count > 0) barrierWait(block.coreArrived(1), 0);
+  const u64 core1 = matrixDescriptor(block.core1());
 #pragma unroll 1
-  for (int step = 0; step < steps.count; ++step) {
-    const int buffer = step % buffers;
+  for (int unit = alternates ? group : 0; unit < steps.count * units; unit += alternates ? secondGroups : 1) {
+    const int slot = unit % unitsZ, step = unit / units, firstPiece = unit % units * unitPieces;
+    const int pieces = min(unitPieces, block.outputsHere() - firstPiece), count = steps.rowsHere(step);
     const i64 firstRow = steps.firstRow(step);
-    const int count = steps.rowsHere(step);
-#pragma unroll 1
-    for (int half = 0; half < halves; ++half) {
-      barrierWait(block.fullZ(buffer, half), step / buffers & 1);
-      expect(buffer, half);
-      if constexpr (hasPlaces)
-        barrierArriveRemoteIf(group == 0 && warp == 0 && lane < clusterSize, block.readPlaces(half), lane % clusterSize);
-      const auto release = [&] {
-        __syncwarp();
-        if constexpr (arrivals == 1)
-          barrierArriveRemoteIf(lane < clusterSize, block.emptyZ(buffer, half), lane % clusterSize);
-        else
-          for (int other = 0; other < clusterSize; ++other) barrierArriveRemote(block.emptyZ(buffer, half), other);
-      };
+    barrierWait(block.fullZ(slot), unit / unitsZ & 1);
+    const auto release = [&] {
+      __syncwarp();
+      if constexpr (arrivals == 1)
+        barrierArriveRemoteIf(lane < clusterSize, block.emptyZ(slot), lane % clusterSize);
+      else
+        for (int other = 0; other < clusterSize; ++other) barrierArriveRemote(block.emptyZ(slot), other);
+    };
 #if TESSERA_KEEP
-      keep(block, inner, buffer, half, firstRow, count, (group * 4 + warp) * 32 + lane);
+    keep(block, inner, slot, firstPiece, pieces, firstRow, count, ((alternates ? 0 : group * 4) + warp) * 32 + lane);
 #endif
 #if TESSERA_OUTPUT
-      // z has come by stores; the matrix units read it by themselves.
-      fenceAsync();
-      const u64 lines = hasPlaces ? blockDescriptor(block.z(buffer) + half * chunks * chunkBytes, chunkBytes, 128)
-                                  : lineDescriptor(block.z(buffer));
-      const u64 core1 = matrixDescriptor(block.core1());
-      // A part of an output piece at a time; it is written while the next is multiplied.
-      const int tasks = block.outputsOf(half) * parts1;
-      float acc[4 * partTiles1];
-      Outputs outputs;
-      Place place;
-      if (secondGroups > 1 && group >= tasks) release();
-#pragma unroll 1
-      for (int task = group; task < tasks; task += secondGroups) {
-        const int piece = task / parts1 * halves + half, part = task % parts1, first = piece * steps1;
-        warpgroupFence();
-#pragma unroll
-        for (int s = 0; s < steps1; ++s)
-          warpgroupMultiply(acc,
-                            lines + (hasPlaces ? 2 * s * chunkBytes + piece / halves * columnBytes
-                                               : (first + s) / 4 * boxBytes + (first + s) % 4 * 32) / 16,
-                            core1 + (((first + s) * parts1 + part) * partTiles1 * 256 >> 4), s > 0);
-        warpgroupCommit();
-        if (task > group) write(outputs, epilogue, place, lane);
-        warpgroupWait<0>();
-        if (task + secondGroups >= tasks) release();
-        const int start = (block.self * outputPieces + piece) * n1;
-        place = {start + part * partTiles1 * 8, start + n1, count - warp * 16, firstRow + warp * 16};
-        finish(outputs, acc, epilogue, place, lane);
-      }
-      if (secondGroups == 1 || group < tasks) write(outputs, epilogue, place, lane);
-#else
+    const u64 blocks = blockDescriptor(block.z(slot), chunkBytes, 128);
+    // A part of an output piece at a time; it is written while the next is multiplied.
+    const int tasks = pieces * parts1, first = (unit * tasks1 + group) % secondGroups;
+    float acc[4 * partTiles1];
+    Outputs outputs;
+    Place place;
+    if (first >= tasks) {
       release();
-#endif
+      continue;
     }
+#pragma unroll 1
+    for (int task = first; task < tasks; task += secondGroups) {
+      const int piece = task / parts1, part = task % parts1;
+      warpgroupFence();
+#pragma unroll
+      for (int s = 0; s < steps1; ++s)
+        warpgroupMultiply(acc, blocks + (2 * s * chunkBytes + piece * columnBytes) / 16,
+                          core1 + ((((firstPiece + piece) * steps1 + s) * parts1 + part) * partTiles1 * 256 >> 4), s > 0);
+      warpgroupCommit();
+      if (task > first) write(outputs, epilogue, place, lane);
+      warpgroupWait<0>();
+      if (task + secondGroups >= tasks) release();
+      const int start = (block.self * outputPieces + firstPiece + piece) * n1;
+      place = {start + part * partTiles1 * 8, start + n1, count - warp * 16, (lane >> 2) ^ rowTurn(firstColumn(block) + piece),
+               firstRow + warp * 16};
+      finish(outputs, acc, epilogue, place, lane);
+    }
+    write(outputs, epilogue, place, lane);
+#else
+    release();
+#endif
   }
 }
