@@ -133,6 +133,18 @@ import Testing
     #expect(warps < PairGroupsPlan.named(square)?.seconds(rows: 64, gpu: h200) ?? 0)
   }
 
+  /// benchmarks/factors-swift-h200.json, 4096 wide: 0.0205 ms with 1 row and 0.0197 with 64, dense 0.0066 and 0.0152.
+  @Test func withFewRowsADenseProductIsExpectedToBeFaster() {
+    for (rows, isDense) in [(1, true), (64, true), (2048, false)] {
+      let dense = FactorModel(h200).dense(rows: rows, inputs: 4096, outputs: 4096, elementSize: 2)
+      let square = pair(64, 64, 64, 64, 1)
+      let kernels = [false, true].compactMap {
+        PairKernels.seconds(square, byWarpgroups: $0, rows: rows, gpu: h200)?.product
+      }
+      #expect((dense < kernels.min() ?? 0) == isDense, "\(rows) rows")
+    }
+  }
+
   @Test func typesCostWhatTheirBytesAndUnitsDo() {
     let shape = pair(1024, 4, 4, 1024, 256)
     let half = FactorModel(h200).strided(shape, rows: 25088, elementSize: 2)
