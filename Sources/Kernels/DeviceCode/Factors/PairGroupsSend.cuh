@@ -28,8 +28,8 @@ struct Sender {
       const int unit = step * units + tile, slot = unit % slots;
       if (isFirst && unit >= slots) barrierWait(isAlone ? block.emptyZ(slot) : block.emptied(slot), (unit / slots - 1) & 1);
 #pragma unroll
-      for (int n = 0; n < 4; ++n) {
-        const int parity = n / 2, h = n % 2;
+      for (int quarter = 0; quarter < 4; ++quarter) {
+        const int parity = quarter / 2, h = quarter % 2;
         const u32(&word)[4] = words[(parity * groupTiles + index) * 2 + h];
         storeShared16(target + slot * (isAlone ? unitBytes : placeBytes) + chunk * gatheredBytes + parity * columnBytes + h * 8 * 16,
                       make_uint4(word[0], word[1], word[2], word[3]));
