@@ -83,6 +83,13 @@ import Testing
     #expect(KroneckerPlan.best(.init(1, 0, 4, 4), rows: 4, gpu: h200) == nil)
   }
 
+  @Test func gradientsFillThePlacesOfBlocksAWholeNumberOfTimes() {
+    let expected = [1: 528, 24: 22, 32: 16, 64: 8, 300: 3, 400: 1, 528: 1, 600: 1]
+    for (tiles, splits) in expected {
+      #expect(FactorKernels.splits(of: tiles, among: 528) == splits, "\(tiles) tiles")
+    }
+  }
+
   @Test func clustersThatAreResidentTogetherAreThoseOfTheDevice() {
     #expect([1, 2, 4, 8].map { h200.residentClusters(of: $0) } == [132, 66, 30, 15])
   }
