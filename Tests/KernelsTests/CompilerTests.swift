@@ -145,7 +145,7 @@ struct CompilationTests {
   @Test(arguments: ["sm_90a", "sm_100a"])
   func factorKernelsCompileFor(_ architecture: String) throws {
     let compiler = try NVRTC.current.get()
-    #expect(Self.factorVariants.count == 7 + 3 + 2 + 1)
+    #expect(Self.factorVariants.count == 8 + 3 + 2 + 1)
     for variant in Self.factorVariants {
       let code = try compiler.compile(variant, architecture: architecture)
       #expect(code.starts(with: [0x7f, 0x45, 0x4c, 0x46]), "\(variant.name)")
@@ -203,7 +203,7 @@ struct CompilationTests {
       PairKernels.variants(
         shape, dtype: dtype, byWarpgroups: true, epilogue: bias, gradients: true)
     }
-    #expect(Set(pairs).count == 16)
+    #expect(Set(pairs).count == 18)
     let compiler = try NVRTC.current.get()
     for variant in variants + pairs {
       let code = try compiler.compile(variant, architecture: "sm_90a")
