@@ -68,6 +68,17 @@ __device__ __forceinline__ void bulkCopy(u32 target, const void* source, int byt
       : "memory");
 }
 
+/// Copies `bytes` from `source` to the place `address` of block `block` of the cluster, counted in at that block's barrier.
+__device__ __forceinline__ void bulkCopyToBlock(u32 address, u32 source, int bytes, u32 barrier, int block) {
+  asm volatile(
+      "{\n.reg .b32 remote, signal;\n"
+      "mapa.shared::cluster.u32 remote, %0, %4;\n"
+      "mapa.shared::cluster.u32 signal, %3, %4;\n"
+      "cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [remote], [%1], %2, [signal];\n}\n" ::"r"(address),
+      "r"(source), "r"(bytes), "r"(barrier), "r"(block)
+      : "memory");
+}
+
 /// Whether this is the one lane of its warp that acts for all: the compiler knows such, and takes what is alike in all lanes as it is.
 __device__ __forceinline__ bool electLane() {
   u32 elected;

@@ -58,6 +58,17 @@ constexpr int senders = tasks0 < warps ? tasks0 : warps;
 static_assert(turns0 * 8 * steps0 * 2 <= coreRegisters && turns1 * tilesPerPart * steps1 * 2 <= coreRegisters, "the cores fit");
 static_assert(tilesPerPart % runTiles == 0, "a part is whole runs");
 
+/// Writes 16 bytes at the same place in block `block` of the cluster, counted in at that block's barrier.
+__device__ __forceinline__ void storeToBlock(u32 address, u32 barrier, int block, const u32 (&v)[4]) {
+  asm volatile(
+      "{\n.reg .b32 remote, signal;\n"
+      "mapa.shared::cluster.u32 remote, %0, %2;\n"
+      "mapa.shared::cluster.u32 signal, %1, %2;\n"
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.u32 [remote], {%3, %4, %5, %6}, [signal];\n}\n" ::"r"(address),
+      "r"(barrier), "r"(block), "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3])
+      : "memory");
+}
+
 struct Block {
   u32 shared;
   int self, lane, warp;
@@ -141,11 +152,10 @@ struct Block {
         u32 word[4];
 #pragma unroll
         for (int i = 0; i < 4; ++i) word[i] = Element::pack(acc[2 * i][2 * h + e], acc[2 * i + 1][2 * h + e]);
-        const uint4 v = make_uint4(word[0], word[1], word[2], word[3]);
         if constexpr (clusterSize == 1)
-          storeShared16(target + h * 8 * 16, v);
+          storeWords(target + h * 8 * 16, word);
         else
-          storeToBlock(target + h * 8 * 16, fullZ(buffer), j / outputPieces, v);
+          storeToBlock(target + h * 8 * 16, fullZ(buffer), j / outputPieces, word);
       }
     }
   }
@@ -193,11 +203,9 @@ struct Block {
       const int chunk = index % chunks, piece = index / chunks % outputPieces, row = index / chunks / outputPieces;
       const int j = self * outputPieces + piece;
       if (n0 % clusterSize != 0 && j >= n0) continue;
-      uint4 v;
-      asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
-                   : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-                   : "r"(z(buffer) + piece * piecePitchZ + (chunk * stepRows + row) * 16));
-      store16(inner + (((firstRow + row) * n0 + j) * chunks + chunk) * 8, v);
+      u32 words[4];
+      loadWords(words, z(buffer) + piece * piecePitchZ + (chunk * stepRows + row) * 16);
+      store16(inner + (((firstRow + row) * n0 + j) * chunks + chunk) * 8, make_uint4(words[0], words[1], words[2], words[3]));
     }
   }
 };

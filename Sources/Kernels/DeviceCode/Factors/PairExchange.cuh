@@ -1,4 +1,4 @@
-// What both kernels of pairs share: what they write, the steps of a cluster, and stores to its other blocks.
+// What both kernels of pairs share: what they write, and the steps of a cluster.
 #pragma once
 #include "Async.cuh"
 #include "Factors/PairShape.cuh"
@@ -27,32 +27,6 @@
 #endif
 #define PAIR_OUTPUTS PAIR_Y PAIR_Z
 #define PAIR_NO_OUTPUTS PAIR_NO_Y PAIR_NO_Z
-
-/// Writes 16 bytes at the same place in block `block` of the cluster, counted in at that block's barrier.
-__device__ __forceinline__ void storeToBlock(u32 address, u32 barrier, int block, uint4 v) {
-  asm volatile(
-      "{\n.reg .b32 remote, signal;\n"
-      "mapa.shared::cluster.u32 remote, %0, %2;\n"
-      "mapa.shared::cluster.u32 signal, %1, %2;\n"
-      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.u32 [remote], {%3, %4, %5, %6}, [signal];\n}\n" ::"r"(address),
-      "r"(barrier), "r"(block), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
-      : "memory");
-}
-
-/// Copies `bytes` from `source` to the place `address` of block `block` of the cluster, counted in at that block's barrier.
-__device__ __forceinline__ void bulkCopyToBlock(u32 address, u32 source, int bytes, u32 barrier, int block) {
-  asm volatile(
-      "{\n.reg .b32 remote, signal;\n"
-      "mapa.shared::cluster.u32 remote, %0, %4;\n"
-      "mapa.shared::cluster.u32 signal, %3, %4;\n"
-      "cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [remote], [%1], %2, [signal];\n}\n" ::"r"(address),
-      "r"(source), "r"(bytes), "r"(barrier), "r"(block)
-      : "memory");
-}
-
-__device__ __forceinline__ void storeShared16(u32 address, uint4 v) {
-  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
-}
 
 /// The steps of one cluster: tiles of `stepRows` rows, dealt out in turn.
 template <int stepRows>

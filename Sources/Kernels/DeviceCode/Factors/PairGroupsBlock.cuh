@@ -36,11 +36,12 @@ constexpr int arrivals = TESSERA_SANITIZE == 1 ? 32 : 1;
 constexpr bool copiesByThreads = TESSERA_SANITIZE == 2;
 
 // Shared memory: z, boxes of x, both cores, places, room for the tensor map, barriers.
-constexpr int offsetX = (unitsZ * unitBytes + 1023) / 1024 * 1024, offsetCore0 = offsetX + stages * boxBytes;
+constexpr int offsetX = unitsZ * unitBytes, offsetCore0 = offsetX + stages * boxBytes;
 constexpr int offsetCore1 = offsetCore0 + coreBytes0, offsetPlaces = offsetCore1 + coreBytes1;
-constexpr int offsetMap = (offsetPlaces + places * placeBytes + 127) / 128 * 128;
+constexpr int offsetMap = offsetPlaces + places * placeBytes;
 constexpr int offsetBarriers = offsetMap + 128, placeBarriers = places * (1 + chunksHere);
 constexpr int sharedBytes = offsetBarriers + 16 * (stages + unitsZ + 1) + (8 * placeBarriers + 15) / 16 * 16;
+static_assert(offsetX % 1024 == 0 && offsetMap % 128 == 0, "boxes and tensor maps begin where they may");
 static_assert(sharedBytes == TESSERA_SHARED, "the launcher's plan and the kernel agree");
 static_assert((clusterSize - 1) * outputPieces < n0, "every block has outputs: one without would never wait for z");
 static_assert(groupTiles <= 4, "the sums of eight inner indices fit the registers");

@@ -75,11 +75,10 @@ __device__ __forceinline__ void keep(
   for (int index = thread; index < unitPieces * chunks * count; index += readerWarps * 32) {
     const int chunk = index % chunks, piece = index / chunks % unitPieces, row = index / chunks / unitPieces;
     if (piece >= pieces) continue;
-    uint4 v;
-    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-                 : "r"(block.z(slot) + chunk * chunkBytes + piece * columnBytes + (row ^ rowTurn(firstColumn(block) + piece)) * 16));
-    store16(inner + (((firstRow + row) * n0 + block.self * outputPieces + firstPiece + piece) * chunks + chunk) * 8, v);
+    u32 words[4];
+    loadWords(words, block.z(slot) + chunk * chunkBytes + piece * columnBytes + (row ^ rowTurn(firstColumn(block) + piece)) * 16);
+    store16(inner + (((firstRow + row) * n0 + block.self * outputPieces + firstPiece + piece) * chunks + chunk) * 8,
+            make_uint4(words[0], words[1], words[2], words[3]));
   }
 }
 

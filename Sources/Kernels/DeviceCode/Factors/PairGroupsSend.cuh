@@ -30,9 +30,8 @@ struct Sender {
 #pragma unroll
       for (int quarter = 0; quarter < 4; ++quarter) {
         const int parity = quarter / 2, h = quarter % 2;
-        const u32(&word)[4] = words[(parity * groupTiles + index) * 2 + h];
-        storeShared16(target + slot * (isAlone ? unitBytes : placeBytes) + chunk * gatheredBytes + parity * columnBytes + h * 8 * 16,
-                      make_uint4(word[0], word[1], word[2], word[3]));
+        storeWords(target + slot * (isAlone ? unitBytes : placeBytes) + chunk * gatheredBytes + parity * columnBytes + h * 8 * 16,
+                   words[(parity * groupTiles + index) * 2 + h]);
       }
       fenceAsync();
       __syncwarp();
@@ -44,9 +43,9 @@ struct Sender {
 /// What a bulk copy of a chunk to the block itself does.
 __device__ __forceinline__ void copyHere(u32 target, u32 source, u32 barrier, int lane) {
   for (int at = lane * 16; at < chunkBytes; at += 32 * 16) {
-    uint4 v;
-    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(source + at));
-    storeShared16(target + at, v);
+    u32 words[4];
+    loadWords(words, source + at);
+    storeWords(target + at, words);
   }
   fenceAsync();
   __syncwarp();
