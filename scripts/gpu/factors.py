@@ -268,9 +268,8 @@ class PairGroupsPlan:
 
     @property
     def shared(self):
-        return (round_up(round_up(self.z_units * self.unit_bytes, 1024) + self.stages * 8192 + sum(self.core_bytes)
-                         + self.places * self.place_bytes, 128) + 128 + 16 * (self.stages + self.z_units + 1)
-                + round_up(8 * self.places * (1 + ceil_div(self.inner, 8)), 16))
+        return (self.z_units * self.unit_bytes + self.stages * 8192 + sum(self.core_bytes) + self.places * self.place_bytes + 128
+                + 16 * (self.stages + self.z_units + 1) + round_up(8 * self.places * (1 + ceil_div(self.inner, 8)), 16))
 
     @property
     def tensor(self):
@@ -285,7 +284,8 @@ class PairGroupsPlan:
         ring = self.z_units if self.cluster == 1 else self.places
         whole = self.inner <= 8 or ring >= self.units
         # A warpgroup must see every use of a barrier that it waits for.
-        return not idle and whole and ring % self.tile_groups == 0 and self.group_tiles <= 4 and self.stages > self.window and self.shared <= SHARED_LIMIT
+        return (not idle and whole and ring % self.tile_groups == 0 and self.group_tiles <= 4 and self.stages > self.window
+                and self.shared <= SHARED_LIMIT)
 
     def defines(self, **more):
         s = self.shape
@@ -441,8 +441,8 @@ class BlockGradient:
         rows = a.shape[0]
         # A warp for each of four groups of up to 32 x 32, else a block for each tile of 64 x 64.
         small = max(p, q) <= 32
-        kernel, tiles, blocks, resident = ((self.small, 1, ceil_div(groups, 4), 3) if small else
-                                           (self.large, ceil_div(p, 64) * ceil_div(q, 64), groups, 4))
+        kernel, blocks, resident = (self.small, ceil_div(groups, 4), 3) if small else (self.large, groups, 4)
+        tiles = ceil_div(p, 64) * ceil_div(q, 64)
         # Blocks fill the places that there are once or, where that fills them better, twice.
         once, twice = (n * resident * SMS // (tiles * blocks) for n in (1, 2))
         splits = min(max(1, twice if 20 * once < 9 * twice else once),

@@ -43,10 +43,8 @@ class Barrier:
 
 
 class Block:
-    def __init__(self, plan, rank):
-        s, c = plan.shape, plan.cluster
-        self.rank = rank
-        self.outputs = min(plan.output_pieces, s.n0 - rank * plan.output_pieces)
+    def __init__(self, plan):
+        c = plan.cluster
         self.full = [Barrier(1) for _ in range(plan.stages)]
         self.empty = [Barrier(plan.first_groups) for _ in range(plan.stages)]
         gathering = 1 if plan.low_rank else ceil_div(plan.inner, 8)
@@ -172,7 +170,7 @@ def second(plan, cluster, block, group):
 
 
 def simulate(plan, seed):
-    cluster = [Block(plan, rank) for rank in range(plan.cluster)]
+    cluster = [Block(plan) for _ in range(plan.cluster)]
     agents = []
     for block in cluster:
         agents.append(copies(plan, block))

@@ -34,9 +34,9 @@ def main():
     def plans(shape):
         if not options.groups:
             return pair_candidates(shape)
-        groups = [(p.cost(options.rows), p) for p in pair_groups_candidates(shape)]
-        near = [p for cost, p in groups if cost <= 1.15 * min(groups)[0]] if groups else []
-        return near + [p for p in [pair_plan(shape)] if p]
+        groups = pair_groups_candidates(shape)
+        least = min((p.cost(options.rows) for p in groups), default=0)
+        return [p for p in groups if p.cost(options.rows) <= 1.15 * least] + [p for p in [pair_plan(shape)] if p]
 
     jobs = {s: [(p, pool.submit(pair_kernels, p)) for p in plans(s)] for s in shapes}
     # Compiling beside a measurement would disturb it.

@@ -78,7 +78,7 @@ struct FactorKernels: Sendable {
   /// A few blocks more than that would take as long as all again.
   static func splits(of tiles: Int, among places: Int) -> Int {
     let (once, twice) = (places / tiles, 2 * places / tiles)
-    return max(1, 2 * once * 10 < twice * 9 ? twice : once)
+    return max(1, 20 * once < 9 * twice ? twice : once)
   }
 
   /// What weight gradients of their own type take.
@@ -110,7 +110,7 @@ struct FactorKernels: Sendable {
   ) throws(KernelError) -> MLXArray {
     let rows = a.array.dim(0)
     let tile = max(a.size, b.size) <= 32 ? GradientTile.small : .large
-    let tiles = tile == .small ? 1 : ceilDivide(a.size, 64) * ceilDivide(b.size, 64)
+    let tiles = ceilDivide(a.size, 64) * ceilDivide(b.size, 64)
     let blocks = tile == .small ? ceilDivide(groups, 4) : groups
     let splits = min(
       max(1, min(ceilDivide(rows, 256), (1 << 26) / (groups * a.size * b.size) + 1)),

@@ -61,11 +61,11 @@ public struct PairGroupsPlan: Hashable, Sendable, CustomStringConvertible {
 
   /// Bytes of shared memory of a block.
   var sharedBytes: Int {
-    let intermediate = roundUp(units * unitPieces * chunks * PairGroupsPlan.columnBytes, 1024)
-    let gathered = places * 8 * innerChunks * PairGroupsPlan.columnBytes
-    let cores = coreBytes.first + coreBytes.second
-    return roundUp(intermediate + stages * PairGroupsPlan.boxBytes + cores + gathered, 128) + 128
-      + 16 * (stages + units + 1) + roundUp(8 * places * (1 + innerChunks), 16)
+    let columns = units * unitPieces * chunks + places * 8 * innerChunks
+    let data =
+      columns * PairGroupsPlan.columnBytes + stages * PairGroupsPlan.boxBytes + coreBytes.first
+      + coreBytes.second
+    return data + 128 + 16 * (stages + units + 1) + roundUp(8 * places * (1 + innerChunks), 16)
   }
 
   /// Whether the sums fit the registers, and the shared memory the cores, the boxes of an instruction and, where

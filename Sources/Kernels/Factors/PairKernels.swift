@@ -56,12 +56,10 @@ public struct PairKernels: Sendable {
   public static func seconds(
     _ shape: PairShape, byWarpgroups: Bool, rows: Int, gpu: GPU
   ) -> (product: Double, transposed: Double)? {
-    plans(shape, byWarpgroups: byWarpgroups).map { plan, back in
-      (
-        max(hostSeconds, plan.seconds(rows: rows, gpu: gpu)),
-        max(hostSeconds, back.seconds(rows: rows, gpu: gpu))
-      )
+    func seconds(_ plan: any PairDivision) -> Double {
+      max(hostSeconds, plan.seconds(rows: rows, gpu: gpu))
     }
+    return plans(shape, byWarpgroups: byWarpgroups).map { (seconds($0), seconds($1)) }
   }
 
   /// The compilations that a product takes, with `gradients` those of its gradients too; none where
