@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "Capture.h"
+#include "CommandEncoder.h"
 #include "mlx/primitives.h"
 
 using namespace cmlx;
@@ -146,27 +146,25 @@ class SparseProduct : public mx::Primitive {
     throw std::runtime_error("[sparse product] expected a GPU stream, got the CPU's.");
   }
 
-  /// Inputs x, the compressed weight, room for the result, room for cuSPARSELt.
+  /// Inputs x and the compressed weight.
   void eval_gpu(
       const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
     const auto& library = Library::current();
     auto& recipes = Recipes::shared();
+    const CommandEncoder encoder(stream());
+    const auto x = encoder.contiguous(inputs[0]);
     auto& output = outputs[0];
-    output.copy_shared_buffer(inputs[2]);
+    encoder.allocate(output);
     const auto& recipe = recipes.named(product_, output.dtype());
-    if (recipe.workspace > inputs[3].nbytes()) {
-      throw std::runtime_error(
-          "[sparse product] expected a room of " + std::to_string(recipe.workspace)
-          + " bytes, got " + std::to_string(inputs[3].nbytes()) + ".");
-    }
     char* target = device_pointer(output);
+    char* workspace =
+        recipe.workspace > 0 ? device_pointer(encoder.scratch(recipe.workspace)) : nullptr;
     const float one = 1, zero = 0;
-    Capture::current().record(stream(), {inputs[0], inputs[1]}, output, [&](void* queue) {
+    encoder.record({x, inputs[1]}, output, [&](void* queue) {
       require(
           library.matmul(
-              &recipes.handle, &recipe.plan, &one, device_pointer(inputs[1]),
-              device_pointer(inputs[0]), &zero, target, target, device_pointer(inputs[3]), &queue,
-              1),
+              &recipes.handle, &recipe.plan, &one, device_pointer(inputs[1]), device_pointer(x),
+              &zero, target, target, workspace, &queue, 1),
           "Matmul");
     });
   }
@@ -181,7 +179,7 @@ class SparseProduct : public mx::Primitive {
 
 char* cmlx_sparse_product_check(void) {
   return attempt([&] {
-    Capture::current();
+    CommandEncoder::check();
     Recipes::shared();
   });
 }
@@ -227,12 +225,11 @@ char* cmlx_sparse_product_compress(
 
 char* cmlx_sparse_product(
     CMLXArray* out, const CMLXSparseProduct* product, CMLXArray x, CMLXArray compressed,
-    CMLXArray room, CMLXArray workspace) {
+    CMLXArrayDescription result) {
   return returning(out, [&] {
-    auto stream = mx::default_stream(mx::Device::gpu);
-    auto result = value(room);
     return mx::array(
-        result.shape(), result.dtype(), std::make_shared<SparseProduct>(stream, *product),
-        {mx::contiguous(value(x), false, stream), value(compressed), result, value(workspace)});
+        shape(result.shape, result.rank), dtype(result.type),
+        std::make_shared<SparseProduct>(mx::default_stream(mx::Device::gpu), *product),
+        {value(x), value(compressed)});
   });
 }

@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "Capture.h"
+#include "CommandEncoder.h"
 #include "mlx/primitives.h"
 
 using namespace cmlx;
@@ -173,12 +173,13 @@ class StridedProduct : public mx::Primitive {
     throw std::runtime_error("[strided product] expected a GPU stream, got the CPU's.");
   }
 
-  /// Inputs a, b, room for the result, room for cuBLASLt.
   void eval_gpu(
       const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
     const auto& library = Library::current();
+    const CommandEncoder encoder(stream());
+    const auto first = encoder.contiguous(inputs[0]), second = encoder.contiguous(inputs[1]);
     auto& output = outputs[0];
-    output.copy_shared_buffer(inputs[2]);
+    encoder.allocate(output);
     thread_local void* handle = nullptr;
     if (!handle) require(library.create(&handle), "Create");
     const auto size = int64_t(output.itemsize());
@@ -186,23 +187,24 @@ class StridedProduct : public mx::Primitive {
                      : output.dtype() == mx::float16 ? type_16f
                                                      : type_16bf;
     const auto& p = product_;
-    const char* a = device_pointer(inputs[0]) + p.a.offset * size;
-    const char* b = device_pointer(inputs[1]) + p.b.offset * size;
+    const char* a = device_pointer(first) + p.a.offset * size;
+    const char* b = device_pointer(second) + p.b.offset * size;
     char* out = device_pointer(output) + p.out.offset * size;
     const auto& chosen = recipe(
         handle, p, type,
         {alignment(b, p.b.outer_stride * size), alignment(a, p.a.outer_stride * size),
          alignment(out, p.out.outer_stride * size)});
+    const auto bytes = chosen.heuristic.workspace;
+    char* workspace = bytes > 0 ? device_pointer(encoder.scratch(bytes)) : nullptr;
     const float one = 1, zero = 0;
-    Capture::current().record(stream(), {inputs[0], inputs[1]}, output, [&](void* queue) {
+    encoder.record({first, second}, output, [&](void* queue) {
       for (int64_t index = 0; index < p.outer; ++index) {
         char* target = out + index * p.out.outer_stride * size;
         require(
             library.matmul(
                 handle, chosen.description, &one, b + index * p.b.outer_stride * size, chosen.a,
                 a + index * p.a.outer_stride * size, chosen.b, &zero, target, chosen.out, target,
-                chosen.out, &chosen.heuristic.algorithm, device_pointer(inputs[3]),
-                chosen.heuristic.workspace, queue),
+                chosen.out, &chosen.heuristic.algorithm, workspace, bytes, queue),
             "Matmul");
       }
     });
@@ -218,20 +220,18 @@ class StridedProduct : public mx::Primitive {
 
 char* cmlx_strided_product_check(void) {
   return attempt([&] {
-    Capture::current();
+    CommandEncoder::check();
     Library::current();
   });
 }
 
 char* cmlx_strided_product(
-    CMLXArray* out, const CMLXStridedProduct* product, CMLXArray a, CMLXArray b, CMLXArray room,
-    CMLXArray workspace) {
+    CMLXArray* out, const CMLXStridedProduct* product, CMLXArray a, CMLXArray b,
+    CMLXArrayDescription result) {
   return returning(out, [&] {
-    auto stream = mx::default_stream(mx::Device::gpu);
-    auto result = value(room);
     return mx::array(
-        result.shape(), result.dtype(), std::make_shared<StridedProduct>(stream, *product),
-        {mx::contiguous(value(a), false, stream), mx::contiguous(value(b), false, stream), result,
-         value(workspace)});
+        shape(result.shape, result.rank), dtype(result.type),
+        std::make_shared<StridedProduct>(mx::default_stream(mx::Device::gpu), *product),
+        {value(a), value(b)});
   });
 }

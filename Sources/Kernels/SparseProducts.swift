@@ -6,7 +6,6 @@ public struct SparseProducts: Sendable {
   public let outputs: Int, inputs: Int
   /// bfloat16 or float16.
   public let dtype: DType
-  private let room: CUDAKernel
 
   private static let workspaceBytes = 32 << 20
 
@@ -22,11 +21,8 @@ public struct SparseProducts: Sendable {
       throw KernelError(
         "cuSPARSELt takes multiples of 32 outputs and inputs, not \(outputs) and \(inputs)")
     }
-    let library = try KernelLibrary.current.get()
     do { try SparseProduct.check() } catch { throw KernelError("\(error)") }
-    return SparseProducts(
-      outputs: outputs, inputs: inputs, dtype: dtype,
-      room: try library.kernel(KernelVariant(file: "Room.cu", role: "room")))
+    return SparseProducts(outputs: outputs, inputs: inputs, dtype: dtype)
   }
 
   /// Why products of so many rows are not possible; `nil` where they are.
@@ -45,13 +41,6 @@ public struct SparseProducts: Sendable {
 
   /// x [M, K] → [M, N].
   public func callAsFunction(_ x: MLXArray, compressed: MLXArray) -> MLXArray {
-    let rows = x.dim(0)
-    // The launch reads nothing: its input only tells where in the graph it belongs.
-    let made = room(
-      [compressed],
-      outputs: [.init([rows, outputs], dtype), .init([SparseProducts.workspaceBytes], .uint8)],
-      grid: .init(1), block: .init(1))
-    return SparseProduct(rows: rows, outputs: outputs, inputs: inputs)(
-      x, compressed: compressed, room: made[0], workspace: made[1])
+    SparseProduct(rows: x.dim(0), outputs: outputs, inputs: inputs)(x, compressed: compressed)
   }
 }

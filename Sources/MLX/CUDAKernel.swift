@@ -2,8 +2,7 @@ import CMLX
 
 /// Machine code of one CUDA kernel, launched as an operation of MLX's graph.
 ///
-/// MLX keeps what it has loaded by name: one name stands for one code in the whole process. There is
-/// no gradient: give the operation one with ``CustomFunction``.
+/// There is no gradient: give the operation one with ``CustomFunction``.
 public final class CUDAKernel: Sendable {
   /// A scalar parameter.
   public enum Scalar: Sendable, Hashable {

@@ -302,6 +302,23 @@ extension MLXArray {
     MLXArray(State.running(inputs, body))
   }
 
+  /// The array of a shape and type that a C call on other arrays makes.
+  static func running(
+    _ inputs: [MLXArray], shape: [Int], dtype: DType,
+    _ body: (inout CMLXArray?, [CMLXArray?], CMLXArrayDescription) -> UnsafeMutablePointer<CChar>?
+  ) -> MLXArray {
+    let sizes = shape.compactMap { Int32(exactly: $0) }
+    guard sizes.count == shape.count else {
+      return MLXArray(
+        failure: MLXError("[MLX] expected sizes that int32 holds, got a result \(shape)."))
+    }
+    return sizes.withUnsafeBufferPointer { sizes in
+      let result = CMLXArrayDescription(
+        shape: sizes.baseAddress, rank: sizes.count, type: dtype.c)
+      return .running(inputs) { body(&$0, $1, result) }
+    }
+  }
+
   /// The arrays that a C call on other arrays makes; `count` failed ones if it does not succeed.
   static func running(
     _ inputs: [MLXArray], count: Int,

@@ -36,7 +36,7 @@ public struct SparseProduct: Sendable, Hashable {
   /// The weight [outputs, inputs] as the product reads it, and cuSPARSELt's search for the fastest algorithm
   /// for so many rows.
   ///
-  /// All of it runs now. `workspace` is what the products get, too.
+  /// All of it runs now, the search in `workspace`.
   public func compress(_ weight: MLXArray, workspace: MLXArray) throws -> MLXArray {
     let sizes = try sizes(like: weight)
     let x = MLXRandom.normal([rows, inputs], key: MLXRandom.key(0)).asType(weight.dtype)
@@ -57,14 +57,11 @@ public struct SparseProduct: Sendable, Hashable {
     return compressed
   }
 
-  /// Multiplies x [rows, inputs] and a compressed weight into the memory of `room` [rows, outputs], which
-  /// nothing else may use.
-  public func callAsFunction(
-    _ x: MLXArray, compressed: MLXArray, room: MLXArray, workspace: MLXArray
-  ) -> MLXArray {
+  /// The product [rows, outputs] of x [rows, inputs] and a compressed weight, of x's type.
+  public func callAsFunction(_ x: MLXArray, compressed: MLXArray) -> MLXArray {
     var product = c
-    return MLXArray.running([x, compressed, room, workspace]) { out, handles in
-      cmlx_sparse_product(&out, &product, handles[0], handles[1], handles[2], handles[3])
+    return MLXArray.running([x, compressed], shape: [rows, outputs], dtype: x.dtype) {
+      cmlx_sparse_product(&$0, &product, $1[0], $1[1], $2)
     }
   }
 }

@@ -60,18 +60,18 @@ public struct StridedProduct: Sendable, Hashable {
     if let error = MLXError(consuming: cmlx_strided_product_check()) { throw error }
   }
 
-  /// Multiplies `a` and `b` into the memory of `room`, whose shape and type the result has.
+  /// The products of `a` and `b` in an array of a shape and type, of which the rest is not initialised.
   ///
-  /// Nothing else may use `room`. cuBLASLt works in `workspace`.
+  /// cuBLASLt may use up to `workspace` bytes besides.
   public func callAsFunction(
-    _ a: MLXArray, _ b: MLXArray, room: MLXArray, workspace: MLXArray
+    _ a: MLXArray, _ b: MLXArray, shape: [Int], dtype: DType, workspace: Int
   ) -> MLXArray {
     var product = CMLXStridedProduct(
       rows: Int64(rows), columns: Int64(columns), inner: Int64(inner), batch: Int64(batch),
       outer: Int64(outer), a: self.a.c, b: self.b.c, out: result.c, allows_tf32: allowsTF32,
-      workspace: Int64(workspace.nbytes))
-    return MLXArray.running([a, b, room, workspace]) { out, handles in
-      cmlx_strided_product(&out, &product, handles[0], handles[1], handles[2], handles[3])
+      workspace: Int64(workspace))
+    return MLXArray.running([a, b], shape: shape, dtype: dtype) { out, handles, result in
+      cmlx_strided_product(&out, &product, handles[0], handles[1], result)
     }
   }
 }

@@ -140,9 +140,9 @@ import Testing
     #expect(warps < PairGroupsPlan.named(square)?.seconds(rows: 64, gpu: h200) ?? 0)
   }
 
-  /// benchmarks/factors-swift-h200.json, 4096 wide: 0.0205 ms with 1 row and 0.0197 with 64, dense 0.0066 and 0.0152.
-  @Test func withFewRowsADenseProductIsExpectedToBeFaster() {
-    for (rows, isDense) in [(1, true), (64, true), (2048, false)] {
+  /// benchmarks/factors-swift-h200.json, 4096 wide: 0.008 ms with 1 row, as dense, and 0.011 with 64, dense 0.022.
+  @Test func withOneRowADenseProductIsExpectedToBeAsFast() {
+    for (rows, isDense) in [(1, true), (64, false), (2048, false)] {
       let dense = FactorModel(h200).dense(rows: rows, inputs: 4096, outputs: 4096, elementSize: 2)
       let square = pair(64, 64, 64, 64, 1)
       let kernels = [false, true].compactMap {
@@ -298,10 +298,6 @@ import Testing
       let composed = model.composedBatchLast(shape, rows: rows, elementSize: 2)
       #expect((strided < composed) == isStrided)
     }
-    let blocks = KroneckerShape(12, 64, 64, 1)
-    #expect(
-      model.composedBatchLast(blocks, rows: 512, elementSize: 2)
-        < model.stridedBatchLast(blocks, rows: 512, elementSize: 2))
   }
 
   /// The models rank by bytes: fewer rows never take longer, and preparing never makes a product slower.

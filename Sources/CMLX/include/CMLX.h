@@ -177,8 +177,8 @@ typedef struct {
   int32_t x, y, z;
 } CMLXExtent;
 
-// Copies the machine code of one kernel. MLX keeps what it has loaded by `name`: one name for one
-// code in the whole process. `cluster` is the number of blocks of a cluster that the code fixes, or 0.
+// Copies the machine code of one kernel. `cluster` is the number of blocks of a cluster that the code
+// fixes, or 0.
 char *cmlx_kernel_make(
     CMLXKernel *out, const char *name, const void *binary, size_t count, int32_t shared_memory,
     int32_t cluster);
@@ -206,16 +206,16 @@ typedef struct {
   CMLXStrided a, b, out;
   // float32 may round its operands to TF32.
   bool allows_tf32;
-  // Bytes of the room that cuBLASLt may use.
+  // Bytes that cuBLASLt may use besides.
   int64_t workspace;
 } CMLXStridedProduct;
 
 // An error where this machine cannot do it.
 char *cmlx_strided_product_check(void);
-// The result has the shape and the memory of `room`, which nothing else may use. Only on a GPU.
+// What no product writes of the result is not initialised. Only on a GPU.
 char *cmlx_strided_product(
-    CMLXArray *out, const CMLXStridedProduct *product, CMLXArray a, CMLXArray b, CMLXArray room,
-    CMLXArray workspace);
+    CMLXArray *out, const CMLXStridedProduct *product, CMLXArray a, CMLXArray b,
+    CMLXArrayDescription result);
 
 // MARK: - Products on sparse tensor cores
 
@@ -235,10 +235,10 @@ char *cmlx_sparse_product_sizes(
 char *cmlx_sparse_product_compress(
     const CMLXSparseProduct *product, CMLXArray weight, CMLXArray x, CMLXArray compressed,
     CMLXArray buffer, CMLXArray room, CMLXArray workspace);
-// The result has the shape and the memory of `room`, which nothing else may use. Only on a GPU.
+// Only on a GPU.
 char *cmlx_sparse_product(
     CMLXArray *out, const CMLXSparseProduct *product, CMLXArray x, CMLXArray compressed,
-    CMLXArray room, CMLXArray workspace);
+    CMLXArrayDescription result);
 
 // MARK: - Functions of the caller's on the CPU
 

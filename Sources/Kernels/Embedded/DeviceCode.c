@@ -95,9 +95,6 @@ static const char text_Output_cuh[] = {
 static const char text_Rank_cuh[] = {
 #embed "../DeviceCode/Rank.cuh"
 , 0};
-static const char text_Room_cu[] = {
-#embed "../DeviceCode/Room.cu"
-, 0};
 static const char text_RowMap_cuh[] = {
 #embed "../DeviceCode/RowMap.cuh"
 , 0};
@@ -178,7 +175,6 @@ static const struct {
   {"Factors/Turn.cu", text_Factors_Turn_cu},
   {"Output.cuh", text_Output_cuh},
   {"Rank.cuh", text_Rank_cuh},
-  {"Room.cu", text_Room_cu},
   {"RowMap.cuh", text_RowMap_cuh},
   {"StrassenDecode.cu", text_StrassenDecode_cu},
   {"StrassenEncode.cu", text_StrassenEncode_cu},

@@ -20,19 +20,20 @@ public struct FactorModel: Sendable {
 
   /// Seconds to begin a kernel of MLX's graph.
   static let launch = 3e-6
-  /// Seconds to begin a batch of strided products: one kernel for its room, and a captured graph.
-  static let stridedLaunch = 15e-6
+  /// Seconds that the host takes at least to begin a kernel, a product of cuBLASLt, which is recorded, and MLX's
+  /// own product of one row: with few rows the GPU is done sooner.
+  static let kernelHost = 6.3e-6, libraryHost = 13e-6, rowHost = 5.5e-6
+  /// Seconds to begin a batch of strided products.
+  static let stridedLaunch = 5e-6
   /// Seconds that each further product of a list adds: 6 µs where products are short, less where they run
   /// side by side.
   static let nextProduct = 4e-6
   /// Seconds to begin a dense product.
-  static let denseLaunch = 10e-6
-  /// Seconds to begin one of the two products of low rank.
-  static let lowRankLaunch = 5e-6
+  static let denseLaunch = 7e-6
   /// Seconds to begin the kernel of warp-wide instructions and to load the weights of its blocks.
-  static let kernelLaunch = 13e-6
+  static let kernelLaunch = 3e-6
   /// Seconds to begin the kernel of warpgroups.
-  static let warpgroupsLaunch = 5e-6
+  static let warpgroupsLaunch = 2e-6
   /// What a dense product takes of the time that the sustained rate of matrix instructions gives.
   static let denseShare = 0.82
   /// Seconds to begin the operations that form a factor's matrix.
@@ -67,12 +68,17 @@ public struct FactorModel: Sendable {
   /// Seconds of one batch of products.
   private func product(
     _ numbers: Double, _ multiplyAdds: Double, _ elementSize: Int,
-    launch: Double = FactorModel.stridedLaunch, bytes: Double = FactorModel.productBytes
+    host: Double = FactorModel.libraryHost, launch: Double = FactorModel.stridedLaunch,
+    bytes: Double = FactorModel.productBytes
   ) -> Double {
-    launch
-      + max(
-        bytes * numbers * Double(elementSize) / gpu.copyRate,
-        arithmetic(multiplyAdds, elementSize))
+    let work = max(
+      bytes * numbers * Double(elementSize) / gpu.copyRate, arithmetic(multiplyAdds, elementSize))
+    return max(host, launch + work)
+  }
+
+  /// Seconds that the host takes to begin one of MLX's products.
+  private func host(rows: Int) -> Double {
+    rows == 1 ? FactorModel.rowHost : FactorModel.libraryHost
   }
 
   /// Seconds of MLX's copy of so many numbers into another order, `run` of which stay together.
@@ -93,13 +99,13 @@ public struct FactorModel: Sendable {
     )
   }
 
-  /// Seconds of both products of a pair, each of which takes so long to begin.
+  /// Seconds of both products of a pair, each of which the host takes so long to begin.
   private func products(
-    _ s: PairShape, rows: Int, elementSize: Int, launch: Double = FactorModel.stridedLaunch
+    _ s: PairShape, rows: Int, elementSize: Int, host: Double = FactorModel.libraryHost
   ) -> Double {
     let (x, z, y, _) = numbers(s, rows: rows)
-    return product(x + z, z * Double(s.m0), elementSize, launch: launch)
-      + product(z + y, z * Double(s.n1), elementSize, launch: launch)
+    return product(x + z, z * Double(s.m0), elementSize, host: host)
+      + product(z + y, z * Double(s.n1), elementSize, host: host)
   }
 
   /// Seconds of a pair by strided products.
@@ -112,8 +118,7 @@ public struct FactorModel: Sendable {
   /// For low rank two plain products, between which nothing is copied.
   public func composed(_ s: PairShape, rows: Int, elementSize: Int) -> Double {
     if s.isLowRank {
-      return products(
-        s, rows: rows, elementSize: elementSize, launch: FactorModel.lowRankLaunch)
+      return products(s, rows: rows, elementSize: elementSize, host: host(rows: rows))
     }
     let (x, z, y, _) = numbers(s, rows: rows)
     return strided(s, rows: rows, elementSize: elementSize)
@@ -125,10 +130,16 @@ public struct FactorModel: Sendable {
 
   /// Seconds of a block-diagonal factor by strided products.
   public func strided(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
+    blocks(s, rows: rows, elementSize: elementSize, launch: FactorModel.stridedLaunch)
+  }
+
+  private func blocks(
+    _ s: KroneckerShape, rows: Int, elementSize: Int, launch: Double
+  ) -> Double {
     let m = Double(rows)
     return product(
       m * Double(s.inputs + s.outputs) + Double(s.weights), m * Double(s.weights), elementSize,
-      bytes: max(s.b, s.c) * elementSize < 128
+      launch: launch, bytes: max(s.b, s.c) * elementSize < 128
         ? FactorModel.narrowBytes : FactorModel.productBytes)
   }
 
@@ -159,9 +170,8 @@ public struct FactorModel: Sendable {
   /// Seconds of a factor batch last composed of MLX operations: with d = 1 the product alone, else copies of
   /// x and y too, 2.5 times what moving both once takes.
   public func composedBatchLast(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
-    let product =
-      strided(s, rows: rows, elementSize: elementSize) - FactorModel.stridedLaunch
-      + FactorModel.denseLaunch
+    let product = blocks(
+      s, rows: rows, elementSize: elementSize, launch: FactorModel.denseLaunch)
     guard s.d > 1 else { return product }
     let bytes = Double(rows * (s.inputs + s.outputs) * elementSize)
     return product + 2.5 * bytes / gpu.copyRate + 2 * FactorModel.launch
@@ -183,7 +193,9 @@ public struct FactorModel: Sendable {
   public func kernel(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double? {
     guard elementSize == 2 else { return nil }
     return KroneckerPlan.best(s, rows: FactorKernels.bucket(rows), gpu: gpu).map {
-      1.06 * $0.seconds(rows: rows, gpu: gpu) + FactorModel.kernelLaunch
+      max(
+        FactorModel.kernelHost,
+        1.06 * $0.seconds(rows: rows, gpu: gpu) + FactorModel.kernelLaunch)
     }
   }
 
@@ -204,7 +216,9 @@ public struct FactorModel: Sendable {
         : plan.isStationary
           ? (plan.slice == s.d && elementSize == 2 ? (readsSingly ? 1.5 : 0.85) : 1)
           : (plan.slice * elementSize >= 32 ? 1.12 : 0.62)
-      return share * plan.seconds(rows: rows, gpu: gpu) + FactorModel.warpgroupsLaunch
+      return max(
+        FactorModel.kernelHost,
+        share * plan.seconds(rows: rows, gpu: gpu) + FactorModel.warpgroupsLaunch)
     }
   }
 
@@ -255,19 +269,24 @@ public struct FactorModel: Sendable {
   /// arithmetic.
   public func sparse(rows: Int, inputs: Int, outputs: Int) -> Double {
     let (m, k, n) = (Double(rows), Double(inputs), Double(outputs))
-    return FactorModel.launch
-      + max(1.2 * 2 * (m * k + m * n + 0.6 * k * n) / gpu.copyRate, arithmetic(m * n * k, 2) / 1.5)
+    return max(
+      FactorModel.libraryHost,
+      FactorModel.launch
+        + max(
+          1.2 * 2 * (m * k + m * n + 0.6 * k * n) / gpu.copyRate, arithmetic(m * n * k, 2) / 1.5))
   }
 
   /// Seconds of the dense product [rows, inputs] × [inputs, outputs]: the slower of its bytes and its
-  /// arithmetic, and half of the other.
+  /// arithmetic, and half of the other. MLX's kernel for one row begins at once.
   public func dense(rows: Int, inputs: Int, outputs: Int, elementSize: Int) -> Double {
     let (m, k, n) = (Double(rows), Double(inputs), Double(outputs))
     let bytes = 1.1 * (m * k + m * n + k * n) * Double(elementSize) / gpu.copyRate
     let isExact = elementSize == 4 && !allowsTF32
     let operations =
       (isExact ? 1 : FactorModel.denseShare) * arithmetic(m * n * k, elementSize)
-    return FactorModel.denseLaunch + max(bytes, operations) + 0.5 * min(bytes, operations)
+    let launch = rows == 1 ? 0 : FactorModel.denseLaunch
+    return max(
+      host(rows: rows), launch + max(bytes, operations) + 0.5 * min(bytes, operations))
   }
 }
 

@@ -46,18 +46,13 @@ public struct PairKernels: Sendable {
   /// The element type.
   public var dtype: DType { kernels.dtype }
 
-  /// Seconds that the host takes to begin one.
-  ///
-  /// MLX hashes a kernel's code each time, 65 KB of a pair's. With few rows the GPU is done sooner.
-  private static let hostSeconds = 20.5e-6
-
   /// Seconds expected of the product and of the transposed pair's, for so many rows; `nil` where there are no
   /// plans.
   public static func seconds(
     _ shape: PairShape, byWarpgroups: Bool, rows: Int, gpu: GPU
   ) -> (product: Double, transposed: Double)? {
     func seconds(_ plan: any PairDivision) -> Double {
-      max(hostSeconds, plan.seconds(rows: rows, gpu: gpu))
+      max(FactorModel.kernelHost, plan.seconds(rows: rows, gpu: gpu))
     }
     return plans(shape, byWarpgroups: byWarpgroups).map { (seconds($0), seconds($1)) }
   }

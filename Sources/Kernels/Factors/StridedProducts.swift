@@ -8,7 +8,6 @@ public struct StridedProducts: Sendable {
   public let dtype: DType
   /// Whether float32 may round its operands to TF32.
   public let allowsTF32: Bool
-  private let room: CUDAKernel
 
   /// Throws, with the reason, where this machine cannot do it.
   public static func named(
@@ -18,29 +17,22 @@ public struct StridedProducts: Sendable {
       throw KernelError(
         "strided products are for bfloat16, float16 and float32, not \(dtype.rawValue)")
     }
-    let library = try KernelLibrary.current.get()
     do { try StridedProduct.check() } catch { throw KernelError("\(error)") }
-    return StridedProducts(
-      dtype: dtype, allowsTF32: allowsTF32,
-      room: try library.kernel(KernelVariant(file: "Room.cu", role: "room")))
+    return StridedProducts(dtype: dtype, allowsTF32: allowsTF32)
   }
 
-  private init(dtype: DType, allowsTF32: Bool, room: CUDAKernel) {
-    (self.dtype, self.allowsTF32, self.room) = (dtype, allowsTF32, room)
+  private init(dtype: DType, allowsTF32: Bool) {
+    (self.dtype, self.allowsTF32) = (dtype, allowsTF32)
   }
 
-  /// cuBLASLt's room: what its makers advise on Hopper, less where no sum is long.
+  /// In as much memory besides as cuBLASLt's makers advise on Hopper, less where no sum is long.
   private func multiply(
     _ product: StridedProduct, _ a: MLXArray, _ b: MLXArray, shape: [Int]
   ) -> MLXArray {
     var product = product
     product.allowsTF32 = allowsTF32
     let workspace = product.inner > 2048 ? 32 << 20 : 4 << 20
-    // The launch reads nothing: its input only tells where in the graph it belongs.
-    let made = room(
-      [contiguous(b)], outputs: [.init(shape, dtype), .init([workspace], .uint8)],
-      grid: .init(1), block: .init(1))
-    return product(a, b, room: made[0], workspace: made[1])
+    return product(a, b, shape: shape, dtype: dtype, workspace: workspace)
   }
 
   // MARK: - Pairs
