@@ -141,14 +141,14 @@ import Testing
   }
 
   /// benchmarks/factors-swift-h200.json, 4096 wide: 0.008 ms with 1 row, as dense, and 0.011 with 64, dense 0.022.
-  @Test func withOneRowADenseProductIsExpectedToBeAsFast() {
-    for (rows, isDense) in [(1, true), (64, false), (2048, false)] {
+  @Test func withFewRowsPairsAreExpectedToBeAsFastAsMeasured() {
+    for (rows, ratio) in [(1, 0.9...1.2), (64, 1.3...2.2), (2048, 4...6)] {
       let dense = FactorModel(h200).dense(rows: rows, inputs: 4096, outputs: 4096, elementSize: 2)
       let square = pair(64, 64, 64, 64, 1)
       let kernels = [false, true].compactMap {
         PairKernels.seconds(square, byWarpgroups: $0, rows: rows, gpu: h200)?.product
       }
-      #expect((dense < kernels.min() ?? 0) == isDense, "\(rows) rows")
+      #expect(ratio.contains(dense / (kernels.min() ?? 0)), "\(rows) rows")
     }
   }
 

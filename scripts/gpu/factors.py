@@ -376,7 +376,12 @@ class Pair:
         return []
 
     def allocate_inner(self, torch, rows, dtype):
-        return torch.full((rows, self.shape.n0, 8 * self.plan.chunks), float("nan"), device="cuda", dtype=dtype)
+        return torch.full((rows, self.shape.n0 * 8 * self.plan.chunks), float("nan"), device="cuda", dtype=dtype)
+
+    @property
+    def inner_places(self):
+        """How BlockGradient finds the intermediate: (outer, stride, whether it is in units)."""
+        return 8 * self.plan.chunks, 1, False
 
     def __call__(self, x, packed, y, bias=None, gate=None, residual=None, inner=None):
         rows = x.shape[0]
@@ -408,6 +413,14 @@ class PairGroups(Pair):
 
     step_rows = 64
 
+    def allocate_inner(self, torch, rows, dtype):
+        p = self.plan
+        return torch.full((ceil_div(rows, 64), p.cluster * p.units * p.unit_bytes // 2), float("nan"), device="cuda", dtype=dtype)
+
+    @property
+    def inner_places(self):
+        return self.plan.output_pieces, self.plan.unit_pieces, True
+
     def workspace(self, x):
         if self.maps is None:
             self.maps = x.new_full((64 * 132,), float("nan"))
@@ -430,18 +443,20 @@ class BlockGradient:
 
     def __init__(self, element="bfloat16"):
         defines = dict(ELEMENT=ELEMENTS[element])
-        self.large = Kernel("Factors/BlockGradient.cu", f"block_gradient_{ELEMENTS[element]}", defines, 3 * 2 * 64 * 144)
-        self.small = Kernel("Factors/BlockGradient.cu", f"block_gradient_small_{ELEMENTS[element]}", dict(defines, SMALL=1),
-                            3 * 4 * 2 * 32 * 80)
+        kernel = lambda small, units: Kernel(
+            "Factors/BlockGradient.cu", f"block_gradient_{ELEMENTS[element]}_{small}_{units}", dict(defines, SMALL=small, UNITS=units),
+            3 * 2 * 64 * 64 * 2)
+        self.kernels = {(small, units): kernel(small, units) for small in (0, 1) for units in (0, 1, 2)}
         self.sums = Kernel("Factors/BlockGradient.cu", f"block_gradient_sum_{ELEMENTS[element]}",
                            dict(defines, SUM=1, FLOAT_GRADIENT=0))
 
-    def __call__(self, torch, a, b, groups, p, q, out, inner=1, outer_a=0, stride_a=1, outer_b=0, stride_b=1, padding=None):
-        """`padding`: (numbers, numbers with padding) of a block of the inner index, for p and for q."""
-        rows = a.shape[0]
+    def __call__(self, torch, a, b, groups, p, q, out, inner=1, outer_a=0, stride_a=1, outer_b=0, stride_b=1, padding=None, units=0):
+        """`padding`: (numbers, numbers with padding) of a block of the inner index, for p and for q. `units`: 1 where a, 2 where b is an
+        intermediate in units."""
+        rows = (b if units == 1 else a).shape[0]
         # A warp for each of four groups of up to 32 x 32, else a block for each tile of 64 x 64.
         small = max(p, q) <= 32
-        kernel, blocks, resident = (self.small, ceil_div(groups, 4), 3) if small else (self.large, groups, 4)
+        kernel, blocks, resident = self.kernels[small, units], ceil_div(groups, 4) if small else groups, 4
         tiles = ceil_div(p, 64) * ceil_div(q, 64)
         # Blocks fill the places that there are once or, where that fills them better, twice.
         once, twice = (n * resident * SMS // (tiles * blocks) for n in (1, 2))
@@ -474,15 +489,15 @@ class PairBackward:
 
     def __call__(self, torch, x, dy, packed, packed_transposed, z, dz, dx, dcore0, dcore1):
         s, plan, back = self.plan.shape, self.plan, self.transposed_plan
-        rows = x.shape[0]
         self.input(dy, packed_transposed, dx, inner=dz)
         if self.recompute:
             self.inner(x, packed, None, inner=z)
-        wide, wide_back = 8 * plan.chunks, 8 * back.chunks
-        self.gradient(torch, x, dz.view(rows, -1), s.m1, s.m0, wide_back, dcore0, outer_a=s.m0, outer_b=wide_back,
-                      padding=((s.m0, s.m0), (back.inner, 8 * ceil_div(back.inner, 8))))
-        self.gradient(torch, z.view(rows, -1), dy, s.n0, wide, s.n1, dcore1, outer_a=wide, outer_b=s.n1,
-                      padding=((plan.inner, 8 * ceil_div(plan.inner, 8)), (s.n1, s.n1)))
+        outer, stride, in_units = self.input.inner_places
+        self.gradient(torch, x, dz, s.m1, s.m0, 8 * back.chunks, dcore0, outer_a=s.m0, outer_b=outer, stride_b=stride,
+                      padding=((s.m0, s.m0), (back.inner, 8 * ceil_div(back.inner, 8))), units=2 * in_units)
+        outer, stride, in_units = self.inner.inner_places
+        self.gradient(torch, z, dy, s.n0, 8 * plan.chunks, s.n1, dcore1, outer_a=outer, stride_a=stride, outer_b=s.n1,
+                      padding=((plan.inner, 8 * ceil_div(plan.inner, 8)), (s.n1, s.n1)), units=int(in_units))
 
 
 @dataclass(frozen=True)

@@ -43,13 +43,13 @@ class Barrier:
 
 
 class Block:
-    def __init__(self, plan):
+    def __init__(self, plan, keeps):
         c = plan.cluster
         self.full = [Barrier(1) for _ in range(plan.stages)]
         self.empty = [Barrier(plan.first_groups) for _ in range(plan.stages)]
         gathering = 1 if plan.low_rank else ceil_div(plan.inner, 8)
         self.full_z = [Barrier(gathering if c == 1 else 1) for _ in range(plan.z_units)]
-        self.empty_z = [Barrier(c * (1 if alternates(plan) else 3 - plan.first_groups)) for _ in range(plan.z_units)]
+        self.empty_z = [Barrier(c * ((1 if alternates(plan) else 3 - plan.first_groups) + keeps)) for _ in range(plan.z_units)]
         self.filled = [[Barrier(1) for _ in range(gathering)] for _ in range(plan.places)]
         self.emptied = [Barrier(c) for _ in range(plan.places)]
 
@@ -147,16 +147,24 @@ def send_places(plan, cluster, block):
                 yield
 
 
-def acknowledge(plan, cluster, block):
-    for slot in range(plan.z_units):
-        block.full_z[slot].arrive(8 * ceil_div(plan.inner, 8))
+def receive(plan, cluster, block, keeps):
+    alone = plan.cluster == 1
+    if not alone:
+        for slot in range(plan.z_units):
+            block.full_z[slot].arrive(8 * ceil_div(plan.inner, 8))
     for unit in range(STEPS * plan.units):
         slot = unit % plan.z_units
         yield from block.full_z[slot].wait(unit // plan.z_units)
-        block.full_z[slot].arrive(8 * ceil_div(plan.inner, 8))
-        for other in cluster:
-            other.emptied[unit % plan.places].arrive()
-            yield
+        if not alone:
+            block.full_z[slot].arrive(8 * ceil_div(plan.inner, 8))
+            for other in cluster:
+                other.emptied[unit % plan.places].arrive()
+                yield
+        late = 1 if plan.z_units > (plan.units if alone and plan.inner > 8 else 1) else 0
+        if keeps and unit >= late:
+            for other in cluster:
+                other.empty_z[(unit - late) % plan.z_units].arrive()
+                yield
 
 
 def second(plan, cluster, block, group):
@@ -170,12 +178,15 @@ def second(plan, cluster, block, group):
 
 
 def simulate(plan, seed):
-    cluster = [Block(plan) for _ in range(plan.cluster)]
+    keeps = seed % 2 == 1
+    cluster = [Block(plan, keeps) for _ in range(plan.cluster)]
     agents = []
     for block in cluster:
         agents.append(copies(plan, block))
         if plan.cluster > 1:
-            agents += [send_places(plan, cluster, block), acknowledge(plan, cluster, block)]
+            agents.append(send_places(plan, cluster, block))
+        if plan.cluster > 1 or keeps:
+            agents.append(receive(plan, cluster, block, keeps))
         for group in range(plan.first_groups):
             agents.append(low_rank(plan, block) if plan.low_rank else first(plan, block, group))
         agents += [second(plan, cluster, block, group) for group in range(3 - plan.first_groups)]

@@ -115,11 +115,12 @@ public struct LayerBenchmark: Codable, Sendable {
           return try product(xs[repetition % xs.count])
         }
       })
-    // Run in turn as they were measured; the composed product of a structure comes before its kernels.
+    // Run in turn as they were measured; the composed product of a structure comes before its kernels. With the gradients, if
+    // they were measured.
     for (index, item) in paths.enumerated() where item.path == .kernels {
-      try requireAgreement(
-        "\(operators[item.structure]) by kernels", try products[index](xs[0])[0],
-        try products[index - 1](xs[0])[0])
+      for (ours, composed) in zip(try products[index](xs[0]), try products[index - 1](xs[0])) {
+        try requireAgreement("\(operators[item.structure]) by kernels", ours, composed)
+      }
     }
     let passes = backward ? 3.0 : 1.0
     var ceilings = try ceilings()

@@ -79,6 +79,20 @@ __device__ __forceinline__ void bulkCopyToBlock(u32 address, u32 source, int byt
       : "memory");
 }
 
+/// Copies `bytes` of shared memory to device memory.
+__device__ __forceinline__ void bulkCopyOut(void* target, u32 source, int bytes) {
+  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(target), "r"(source), "r"(bytes) : "memory");
+}
+
+/// Makes one group of what this thread has begun to copy to device memory since the last.
+__device__ __forceinline__ void writesCommit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+
+/// Waits until all but `pending` groups of this thread have been read from shared memory.
+template <int pending>
+__device__ __forceinline__ void writesWait() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(pending) : "memory");
+}
+
 /// Whether this is the one lane of its warp that acts for all: the compiler knows such, and takes what is alike in all lanes as it is.
 __device__ __forceinline__ bool electLane() {
   u32 elected;

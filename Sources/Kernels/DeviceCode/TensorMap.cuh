@@ -106,12 +106,3 @@ __device__ __forceinline__ void writeBox(const void* map, u32 source, int x, int
                "r"(w), "r"(source)
                : "memory");
 }
-
-/// Makes one group of this thread's boxes since the last.
-__device__ __forceinline__ void writesCommit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
-
-/// Waits until all but `pending` groups of this thread have been read from shared memory.
-template <int pending>
-__device__ __forceinline__ void writesWait() {
-  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(pending) : "memory");
-}

@@ -58,6 +58,9 @@ struct FactorKernels: Sendable {
     /// Numbers of a group, and those of them that the result keeps of every block, of how many.
     var size: Int, kept: Int, padded: Int
     var outer: Int, stride: Int
+    /// Whether it is a pair's intermediate in units (`Factors/PairGroups.cu`): then the pitch is a step's numbers, `outer` are
+    /// a block's pieces and `stride` a unit's.
+    var isInUnits = false
 
     /// Blocks of consecutive numbers, of which all are kept.
     init(_ array: MLXArray, size: Int, outer: Int, stride: Int = 1) {
@@ -82,10 +85,15 @@ struct FactorKernels: Sendable {
   }
 
   /// What weight gradients of their own type take.
-  static func gradientVariants(element: Int) -> [KernelVariant] {
-    [GradientTile.large, .small].map { tile in
-      variant(
-        "BlockGradient", "block_gradient", tile.options, element: element, shared: tile.sharedBytes)
+  ///
+  /// `inUnits` is for those of a pair by warpgroups.
+  static func gradientVariants(element: Int, inUnits: Bool = false) -> [KernelVariant] {
+    [GradientTile.large, .small].flatMap { tile in
+      (inUnits ? [1, 2] : [0]).map { units in
+        variant(
+          "BlockGradient", "block_gradient", tile.options(units: units), element: element,
+          shared: GradientTile.sharedBytes)
+      }
     } + [
       variant(
         "BlockGradient", "block_gradient_sum", ["SUM": 1, "FLOAT_GRADIENT": 0], element: element)
@@ -96,28 +104,33 @@ struct FactorKernels: Sendable {
   private enum GradientTile {
     case large, small
 
-    var options: [String: Int] { self == .small ? ["SMALL": 1] : [:] }
-    var sharedBytes: Int { self == .small ? 3 * 4 * 2 * 32 * 80 : 3 * 2 * 64 * 144 }
+    /// `units` says which operand is in units: 0 none, 1 the first, 2 the second.
+    func options(units: Int) -> [String: Int] {
+      ["SMALL": self == .small ? 1 : 0, "UNITS": units]
+    }
+    /// Three stages of two tiles of 64 × 64 or of four times two of 32 × 32, 16-bit numbers.
+    static let sharedBytes = 3 * 2 * 64 * 64 * 2
     /// Blocks that are resident on a multiprocessor.
-    var residentBlocks: Int { self == .small ? 3 : 4 }
+    static let residentBlocks = 4
   }
 
   /// Σ over rows of a[row, (group, p)] · b[row, (group, q)] → [groups, P, Q], in a fixed order.
   ///
   /// `outP` and `outQ` are P and Q without padding.
   func gradient(
-    _ a: Blocks, _ b: Blocks, groups: Int, inner: Int = 1, outP: Int, outQ: Int, dtype: DType
+    _ a: Blocks, _ b: Blocks, rows: Int, groups: Int, inner: Int = 1, outP: Int, outQ: Int,
+    dtype: DType
   ) throws(KernelError) -> MLXArray {
-    let rows = a.array.dim(0)
     let tile = max(a.size, b.size) <= 32 ? GradientTile.small : .large
     let tiles = ceilDivide(a.size, 64) * ceilDivide(b.size, 64)
     let blocks = tile == .small ? ceilDivide(groups, 4) : groups
     let splits = min(
       max(1, min(ceilDivide(rows, 256), (1 << 26) / (groups * a.size * b.size) + 1)),
       FactorKernels.splits(
-        of: tiles * blocks, among: tile.residentBlocks * library.gpu.multiprocessors))
+        of: tiles * blocks, among: GradientTile.residentBlocks * library.gpu.multiprocessors))
     let partials = try kernel(
-      "BlockGradient", "block_gradient", tile.options, shared: tile.sharedBytes)(
+      "BlockGradient", "block_gradient",
+      tile.options(units: a.isInUnits ? 1 : b.isInUnits ? 2 : 0), shared: GradientTile.sharedBytes)(
         [a.array, b.array], outputs: [.init([splits, groups, a.size, b.size], .float32)],
         scalars: [
           rows, groups, a.size, b.size, inner,

@@ -155,7 +155,7 @@ public struct KroneckerKernels: Sendable {
     }
     return try kernels.gradient(
       .init(dy, size: b, outer: b * d, stride: d), .init(x, size: c, outer: c * d, stride: d),
-      groups: a * d, inner: d, outP: b, outQ: c, dtype: dtype
+      rows: x.dim(0), groups: a * d, inner: d, outP: b, outQ: c, dtype: dtype
     ).reshaped(a, d, b, c).transposed(0, 2, 3, 1)
   }
 }

@@ -1,3 +1,5 @@
+import MLX
+
 /// How a cluster of blocks divides a pair, and the kernel that does so.
 protocol PairDivision: Sendable {
   /// What it divides.
@@ -14,6 +16,10 @@ protocol PairDivision: Sendable {
   var sharedBytes: Int { get }
   /// Seconds expected for so many rows.
   func seconds(rows: Int, gpu: GPU) -> Double
+  /// The intermediate as the kernel leaves it for so many rows, a row of it for each of its steps or of the batch, and as the
+  /// operand of a weight gradient.
+  func keptShape(rows: Int) -> [Int]
+  func keptBlocks(_ z: MLXArray) -> FactorKernels.Blocks
   /// Whether blocks need room for tensor maps of x, whose address the kernel learns when it runs.
   var takesMaps: Bool { get }
 

@@ -1,4 +1,5 @@
 import Foundation
+import MLX
 import Synchronization
 
 /// How a cluster of blocks divides a pair among Hopper's warpgroups: the constants of
@@ -94,6 +95,18 @@ extension PairGroupsPlan: PairDivision {
   var takesMaps: Bool { true }
   var packingOptions: [String: Int] {
     ["FIRST_GROUPS": firstGroups]
+  }
+
+  func keptShape(rows: Int) -> [Int] {
+    [ceilDivide(rows, stepRows), cluster * stepUnits * unitPieces * paddedInner * stepRows]
+  }
+
+  func keptBlocks(_ z: MLXArray) -> FactorKernels.Blocks {
+    var blocks = FactorKernels.Blocks(
+      z, size: paddedInner, kept: inner, of: roundUp(inner, 8), outer: outputPieces,
+      stride: unitPieces)
+    blocks.isInUnits = true
+    return blocks
   }
 
   func productOptions(_ epilogue: FactorEpilogue) -> [String: Int] {

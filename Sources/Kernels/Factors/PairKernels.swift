@@ -74,7 +74,7 @@ public struct PairKernels: Sendable {
     return forward + [
       back.packing(element: element), back.product(element: element, keeps: true),
       plan.product(element: element, keeps: true, writes: false),
-    ] + FactorKernels.gradientVariants(element: element)
+    ] + FactorKernels.gradientVariants(element: element, inUnits: byWarpgroups)
   }
 
   // MARK: - Launches
@@ -97,7 +97,7 @@ public struct PairKernels: Sendable {
       block: .init(256))[0]
   }
 
-  /// x [M, m1·m0] → y [M, n0·n1] and, with `keeps`, z [M, n0, padded inner indices].
+  /// x [M, m1·m0] → y [M, n0·n1] and, with `keeps`, z as the plan has it.
   private func launch(
     _ plan: any PairDivision, _ x: MLXArray, _ packed: MLXArray,
     _ epilogue: FactorEpilogue = .init(), keeps: Bool = false, writes: Bool = true
@@ -106,7 +106,7 @@ public struct PairKernels: Sendable {
     let rows = x.dim(0)
     var outputs: [CUDAKernel.Output] = []
     if writes { outputs.append(.init([rows, shape.outputs], dtype)) }
-    if keeps { outputs.append(.init([rows, shape.n0, plan.paddedInner], dtype)) }
+    if keeps { outputs.append(.init(plan.keptShape(rows: rows), dtype)) }
     let steps = ceilDivide(rows, plan.stepRows)
     let clusters = max(1, min(kernels.library.gpu.residentClusters(of: plan.cluster), steps))
     let blocks = clusters * plan.cluster
@@ -168,18 +168,12 @@ public struct PairKernels: Sendable {
       transposedPlan, dy, try pack(cores[0], cores[1], transposed: true), keeps: true)
     let z = try launch(plan, x, packed, keeps: true, writes: false)[0]
     let rows = x.dim(0)
-    let (wide, wideBack) = (plan.paddedInner, transposedPlan.paddedInner)
     let core0 = try kernels.gradient(
-      .init(x, size: s.m0, outer: s.m0),
-      .init(
-        back[1].reshaped(rows, -1), size: wideBack, kept: transposedPlan.inner,
-        of: roundUp(transposedPlan.inner, 8), outer: wideBack),
+      .init(x, size: s.m0, outer: s.m0), transposedPlan.keptBlocks(back[1]), rows: rows,
       groups: s.m1, outP: s.m0, outQ: s.n0 * s.rank, dtype: primals[1].dtype)
     let core1 = try kernels.gradient(
-      .init(
-        z.reshaped(rows, -1), size: wide, kept: plan.inner, of: roundUp(plan.inner, 8),
-        outer: wide), .init(dy, size: s.n1, outer: s.n1),
-      groups: s.n0, outP: s.m1 * s.rank, outQ: s.n1, dtype: primals[2].dtype)
+      plan.keptBlocks(z), .init(dy, size: s.n1, outer: s.n1), rows: rows, groups: s.n0,
+      outP: s.m1 * s.rank, outQ: s.n1, dtype: primals[2].dtype)
     return [back[0], core0, core1] + zip(gradients, others).map { $0.asType($1.dtype) }
   }
 }

@@ -1,3 +1,5 @@
+import MLX
+
 /// How a cluster of blocks divides a pair: the constants of `Factors/PairShape.cuh` and
 /// `Factors/Pair.cu`, whose static assertions hold them against the kernel's own.
 public struct PairPlan: Hashable, Sendable, CustomStringConvertible {
@@ -127,6 +129,12 @@ extension PairPlan: PairDivision {
   var stepRows: Int { 16 * rowBlocks }
   var words: Int { cluster * partWords }
   var takesMaps: Bool { false }
+
+  func keptShape(rows: Int) -> [Int] { [rows, shape.n0 * paddedInner] }
+
+  func keptBlocks(_ z: MLXArray) -> FactorKernels.Blocks {
+    .init(z, size: paddedInner, kept: inner, of: roundUp(inner, 8), outer: paddedInner)
+  }
 
   func productOptions(_ epilogue: FactorEpilogue) -> [String: Int] {
     [

@@ -5,13 +5,15 @@
 // in two stages, so that the sum has a fixed order: every split of the rows leaves a partial, the second stage (SUM 1) adds them.
 //
 //   a, b       element (row, group, p) of a at row * pitchA + group / inner * outerA + group % inner + p * strideA, likewise b:
-//              blocks of consecutive elements (inner = 1, stride 1) and Kronecker-sparse ones (inner = stride = d)
+//              blocks of consecutive elements (inner = 1, stride 1) and Kronecker-sparse ones (inner = stride = d).
+//              UNITS 1 says that a, 2 that b is a pair's intermediate in units (PairGroups.cu): then pitch is the elements of a step of
+//              64 rows, outer the pieces of a block, stride those of a unit
 //   partials   out, float32 [splits][groups][sizeP][sizeQ]
 //   gradient   out of the second stage, elements or (FLOAT_GRADIENT) float32, [groups][outP][outQ]; element p is p / blockP *
 //              paddedP + p % blockP of the partials (q likewise), which drops the padding of a pair's inner index
 //
-// Launch: grid (splits, ceil(sizeP / 64) * ceil(sizeQ / 64), groups), 128 threads, 55296 bytes of shared memory; with SMALL, for sizes up
-// to 32, a warp for each group: grid (splits, 1, ceil(groups / 4)), 61440 bytes; the sum: 256 threads, grid ceil(groups * outP * outQ /
+// Launch: grid (splits, ceil(sizeP / 64) * ceil(sizeQ / 64), groups), 128 threads; with SMALL, for sizes up to 32, a warp for each
+// group: grid (splits, 1, ceil(groups / 4)); 49152 bytes of shared memory; the sum: 256 threads, grid ceil(groups * outP * outQ /
 // 256). Any size and alignment; 16-byte rows of stride 1 take the fast path.
 // Reads a and b once for each of the other's tiles of 64: memory-bound up to blocks of a few hundred.
 #include "Factors/Fragments16.cuh"
@@ -24,6 +26,10 @@
 #endif
 #ifndef TESSERA_SMALL
 #define TESSERA_SMALL 0
+#endif
+
+#ifndef TESSERA_UNITS
+#define TESSERA_UNITS 0
 #endif
 
 #if TESSERA_SUM
@@ -48,9 +54,13 @@ extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
 constexpr bool isSmall = TESSERA_SMALL;
 constexpr int side = isSmall ? 32 : 64, stepRows = side, stages = 3, warps = 4, threads = 32 * warps;
 constexpr int tilesOfBlock = isSmall ? warps : 1, threadsOfTile = threads / tilesOfBlock;
-// Rows 80 or 144 bytes apart: eight rows of 16 bytes meet no bank twice.
-constexpr int rowBytes = side * 2 + 16, tileBytes = stepRows * rowBytes;
+constexpr int rowBytes = side * 2, tileBytes = stepRows * rowBytes;
 
+__device__ __forceinline__ void copy16(u32 target, const Storage* source, bool present) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target), "l"(source), "r"(present ? 16 : 0) : "memory");
+}
+
+/// Blocks in rows.
 struct Operand {
   const Storage* values;
   i64 pitch;
@@ -58,7 +68,7 @@ struct Operand {
   bool aligned;
 
   __device__ __forceinline__ Operand(
-      const Storage* base, int pitch, int group, int inner, int outer, int stride, int size, int first)
+      const Storage* base, int pitch, int group, int groups, int inner, int outer, int stride, int size, int first)
       : values(base + (i64)(group / inner) * outer + group % inner), pitch(pitch), stride(stride), size(size), first(first),
         aligned(((u64)values & 15) == 0 && pitch % 8 == 0 && stride == 1) {}
 
@@ -66,7 +76,7 @@ struct Operand {
   __device__ __forceinline__ void load(u32 target, int row, int end) const {
     for (int i = threadIdx.x % threadsOfTile; i < stepRows * side / 8; i += threadsOfTile) {
       const int r = i / (side / 8), column = first + i % (side / 8) * 8;
-      const u32 place = target + r * rowBytes + i % (side / 8) * 16;
+      const u32 address = target + place(r, i % (side / 8) * 8);
       const bool present = row + r < end && column < size;
       if (present && !(aligned && column + 8 <= size)) {
         u32 word[4];
@@ -76,15 +86,60 @@ struct Operand {
           const u32 low = column + 2 * e < size ? source[0] : 0, high = column + 2 * e + 1 < size ? source[stride] : 0;
           word[e] = low | high << 16;
         }
-        asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(place), "r"(word[0]), "r"(word[1]), "r"(word[2]),
+        asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(word[0]), "r"(word[1]), "r"(word[2]),
                      "r"(word[3])
                      : "memory");
       } else {
-        const Storage* source = present ? values + (row + r) * pitch + column : values;
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(place), "l"(source), "r"(present ? 16 : 0) : "memory");
+        copy16(address, present ? values + (row + r) * pitch + column : values, present);
       }
     }
   }
+
+  /// Where 16 bytes of a row lie in a tile, from column `column`, a multiple of 8: eight rows of them meet no bank twice. Copies of
+  /// whole lines to where they lie whole are the fast ones.
+  static __device__ __forceinline__ int place(int row, int column) {
+    return row * rowBytes + (column / 8 ^ (isSmall ? row / 2 % 4 : row % 8)) * 16;
+  }
+};
+
+/// An intermediate of PairGroups.cu: [step][block][unit][chunk][piece][64 rows][8 inner indices], the rows in another order for each piece
+/// (rowTurn of PairGroupsShape.cuh).
+struct Units {
+  static constexpr int unitRows = 64, pieceElements = unitRows * 8;
+  const Storage* values;
+  i64 pitch;
+  int size, first, chunkElements, turn;
+
+  __device__ __forceinline__ Units(
+      const Storage* base, int pitch, int group, int groups, int inner, int piecesOfBlock, int piecesOfUnit, int size, int first)
+      : pitch(pitch), size(size), first(first), chunkElements(piecesOfUnit * pieceElements) {
+    const int block = group / piecesOfBlock, blocks = (groups + piecesOfBlock - 1) / piecesOfBlock, piece = group % piecesOfBlock;
+    values = base + (i64)block * (pitch / blocks) + (i64)(piece / piecesOfUnit) * (size / 8 * chunkElements)
+        + piece % piecesOfUnit * pieceElements;
+    turn = block * piecesOfUnit + piece % piecesOfUnit & 6;
+  }
+
+  /// As Operand's, but each chunk's rows side by side, as they are in device memory.
+  __device__ __forceinline__ void load(u32 target, int row, int end) const {
+    for (int i = threadIdx.x % threadsOfTile; i < stepRows * side / 8; i += threadsOfTile) {
+      const int r = i % stepRows, chunk = i / stepRows;
+      const bool present = row + r < end && first + chunk * 8 < size;
+      const Storage* source = values + (row + r) / unitRows * pitch + (first / 8 + chunk) * chunkElements + ((row + r) % unitRows ^ turn) * 8;
+      copy16(target + place(r, chunk * 8), present ? source : values, present);
+    }
+  }
+
+  static __device__ __forceinline__ int place(int row, int column) { return (column / 8 * stepRows + row) * 16; }
+};
+
+/// Taken by its condition.
+template <bool isInUnits>
+struct Kind {
+  typedef Operand Type;
+};
+template <>
+struct Kind<true> {
+  typedef Units Type;
 };
 
 extern "C" __global__ void __launch_bounds__(threads) TESSERA_KERNEL(
@@ -96,15 +151,17 @@ extern "C" __global__ void __launch_bounds__(threads) TESSERA_KERNEL(
   if (group >= groups) return;
   const int tilesQ = (sizeQ + side - 1) / side;
   const int firstP = blockIdx.y / tilesQ * side, firstQ = blockIdx.y % tilesQ * side;
-  const Operand left(a, pitchA, group, inner, outerA, strideA, sizeP, firstP);
-  const Operand right(b, pitchB, group, inner, outerB, strideB, sizeQ, firstQ);
+  typedef Kind<TESSERA_UNITS == 1>::Type Left;
+  typedef Kind<TESSERA_UNITS == 2>::Type Right;
+  const Left operandA(a, pitchA, group, groups, inner, outerA, strideA, sizeP, firstP);
+  const Right operandB(b, pitchB, group, groups, inner, outerB, strideB, sizeQ, firstQ);
   const int steps = (rows + stepRows - 1) / stepRows;
   const int start = (i64)steps * blockIdx.x / gridDim.x, stop = (i64)steps * (blockIdx.x + 1) / gridDim.x;
   const auto fetch = [&](int step) {
     if (step < stop) {
       const u32 target = shared + step % stages * 2 * tileBytes;
-      left.load(target, step * stepRows, rows);
-      right.load(target + tileBytes, step * stepRows, rows);
+      operandA.load(target, step * stepRows, rows);
+      operandB.load(target + tileBytes, step * stepRows, rows);
     }
     asm volatile("cp.async.commit_group;" ::: "memory");
   };
@@ -128,12 +185,10 @@ extern "C" __global__ void __launch_bounds__(threads) TESSERA_KERNEL(
       u32 left[2][4], right[2][4];
 #pragma unroll
       for (int m = 0; m < 2; ++m)
-        loadMatricesTransposed(
-            left[m], tileA + (k + (lane >> 4) * 8 + (lane & 7)) * rowBytes + (p0 + m * 16 + (lane >> 3 & 1) * 8) * 2);
+        loadMatricesTransposed(left[m], tileA + Left::place(k + (lane >> 4) * 8 + (lane & 7), p0 + m * 16 + (lane >> 3 & 1) * 8));
 #pragma unroll
       for (int n = 0; n < 2; ++n)
-        loadMatricesTransposed(
-            right[n], tileB + (k + (lane >> 3 & 1) * 8 + (lane & 7)) * rowBytes + (q0 + n * 16 + (lane >> 4) * 8) * 2);
+        loadMatricesTransposed(right[n], tileB + Right::place(k + (lane >> 3 & 1) * 8 + (lane & 7), q0 + n * 16 + (lane >> 4) * 8));
 #pragma unroll
       for (int m = 0; m < 2; ++m)
 #pragma unroll

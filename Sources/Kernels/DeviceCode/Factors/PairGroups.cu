@@ -15,7 +15,8 @@
 //            bytes) x comes by a tensor map where its rows begin at such multiples, else element by element. The parts of the epilogue are
 //            EPILOGUE's bits, and Y_ALIGNED says that all runs are aligned
 //   packed   both cores, see PairGroupsPack.cu
-//   inner    out, only with KEEP: z as [rows, n0, 8 * chunks], the inner index padded as in PairShape.cuh
+//   inner    out, only with KEEP: z as [steps, cluster, units, unit], units as they lie in shared memory (PairGroupsShape.cuh): what lies
+//            in the rows after the last is undefined
 //   maps     room of 128 bytes for each block's tensor map of x
 //
 // y is there only with OUTPUT 1 (the default). Launch: grid a multiple of the cluster, at most the clusters that are resident together;
@@ -97,14 +98,14 @@ __device__ __forceinline__ void runCopies(
 /// The share of warpgroup `group`: one of the first product, or of the second.
 template <int group>
 __device__ __forceinline__ void multiply(
-    const Block& block, const Steps& steps, Storage* inner, const Epilogue& epilogue, int lane, int warp) {
+    const Block& block, const Steps& steps, const Epilogue& epilogue, int lane, int warp) {
   constexpr int registers = group < firstGroups ? registers0 : registers1;
   if constexpr (registers > 128)
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers));
   else
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers));
   if constexpr (group >= firstGroups)
-    runSecond<group - firstGroups>(block, steps, inner, epilogue, lane, warp);
+    runSecond<group - firstGroups>(block, steps, epilogue, lane, warp);
   else if constexpr (isLowRank)
     runLowRank(block, steps, lane, warp);
   else
@@ -157,11 +158,10 @@ extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__
     const int thread = threadIdx.x % groupThreads;
     if (thread >= inputThreads) {
       if (byMap) clusterWait();
-      if constexpr (!isAlone) {
-        if (warp == 3)
-          sendPlaces(block, steps, lane);
-        else
-          acknowledge(block, steps, lane);
+      if (warp == 2) {
+        if constexpr (!isAlone || keeps) receive(block, steps, inner, lane);
+      } else if constexpr (!isAlone) {
+        sendPlaces(block, steps, lane);
       }
     } else {
       runCopies(block, steps, packed, x, pitchX, (u8*)maps + blockIdx.x * 128, byMap, thread);
@@ -169,11 +169,11 @@ extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__
       if (byMap) clusterWait();
     }
   } else if (group == 2) {
-    multiply<2>(block, steps, inner, epilogue, lane, warp);
+    multiply<2>(block, steps, epilogue, lane, warp);
   } else if (group == 1) {
-    multiply<1>(block, steps, inner, epilogue, lane, warp);
+    multiply<1>(block, steps, epilogue, lane, warp);
   } else {
-    multiply<0>(block, steps, inner, epilogue, lane, warp);
+    multiply<0>(block, steps, epilogue, lane, warp);
   }
   // Nor may a block end before the last has arrived at its barriers.
   __syncwarp();

@@ -49,6 +49,12 @@ static_assert(!tensor || sliceColumns * Element::bytes % 16 == 0, "slices begin 
 
 typedef PairSteps<stepRows> Steps;
 
+// A unit's parts, dealt out in turn: where each has one, a warpgroup has every other unit. It must see every use of a barrier that it waits
+// for, so that cannot be with an odd number of units. With KEEP a warp copies each unit to device memory too.
+constexpr int tasks1 = unitPieces * parts1;
+constexpr bool alternates = secondGroups > 1 && tasks1 == 1 && unitsZ % 2 == 0, keeps = TESSERA_KEEP;
+constexpr int readerWarps = (alternates ? 1 : secondGroups) * groupThreads / 32 + keeps;
+
 struct Block {
   u32 shared;
   int self;
@@ -66,6 +72,15 @@ struct Block {
   __device__ __forceinline__ u32 coreArrived(int core) const { return fullZ(2 * unitsZ + core); }
   __device__ __forceinline__ u32 emptied(int place) const { return coreArrived(2 + place); }
   __device__ __forceinline__ u32 filled(int place, int chunk) const { return emptied(places + place * chunksHere + chunk); }
+
+  /// Gives a unit's place back to all who send to it.
+  __device__ __forceinline__ void releaseZ(int slot, int lane) const {
+    __syncwarp();
+    if constexpr (arrivals == 1)
+      barrierArriveRemoteIf(lane < clusterSize, emptyZ(slot), lane % clusterSize);
+    else
+      for (int other = 0; other < clusterSize; ++other) barrierArriveRemote(emptyZ(slot), other);
+  }
 
   __device__ __forceinline__ int columnsHere() const { return max(0, min(sliceColumns, m1 * m0 - self * sliceColumns)); }
   __device__ __forceinline__ int outputsHere() const { return max(0, min(outputPieces, n0 - self * outputPieces)); }

@@ -60,32 +60,13 @@ __device__ __forceinline__ void write(const Outputs& outputs, const Epilogue& ep
   }
 }
 
-// A unit's parts, dealt out in turn: where each has one, a warpgroup has every other unit. It must see every use of a barrier that it waits
-// for, so that cannot be with an odd number of units.
-constexpr int tasks1 = unitPieces * parts1;
-constexpr bool alternates = secondGroups > 1 && tasks1 == 1 && unitsZ % 2 == 0;
-constexpr int readerWarps = (alternates ? 1 : secondGroups) * groupThreads / 32;
-
 /// Where in its block's tiles the first column of a unit lies.
 __device__ __forceinline__ int firstColumn(const Block& block) { return block.self * unitPieces; }
-
-/// Writes what this block was handed of a unit: z of `count` rows from `firstRow`, in pieces of 16 bytes.
-__device__ __forceinline__ void keep(
-    const Block& block, Storage* inner, int slot, int firstPiece, int pieces, i64 firstRow, int count, int thread) {
-  for (int index = thread; index < unitPieces * chunks * count; index += readerWarps * 32) {
-    const int chunk = index % chunks, piece = index / chunks % unitPieces, row = index / chunks / unitPieces;
-    if (piece >= pieces) continue;
-    u32 words[4];
-    loadWords(words, block.z(slot) + chunk * chunkBytes + piece * columnBytes + (row ^ rowTurn(firstColumn(block) + piece)) * 16);
-    store16(inner + (((firstRow + row) * n0 + block.self * outputPieces + firstPiece + piece) * chunks + chunk) * 8,
-            make_uint4(words[0], words[1], words[2], words[3]));
-  }
-}
 
 /// Second product of every step, by warpgroup `group` of those that share it.
 template <int group>
 __device__ __forceinline__ void runSecond(
-    const Block& block, const Steps& steps, Storage* inner, const Epilogue& epilogue, int lane, int warp) {
+    const Block& block, const Steps& steps, const Epilogue& epilogue, int lane, int warp) {
   if (TESSERA_OUTPUT && steps.count > 0) barrierWait(block.coreArrived(1), 0);
   const u64 core1 = matrixDescriptor(block.core1());
 #pragma unroll 1
@@ -94,16 +75,6 @@ __device__ __forceinline__ void runSecond(
     const int pieces = min(unitPieces, block.outputsHere() - firstPiece), count = steps.rowsHere(step);
     const i64 firstRow = steps.firstRow(step);
     barrierWait(block.fullZ(slot), unit / unitsZ & 1);
-    const auto release = [&] {
-      __syncwarp();
-      if constexpr (arrivals == 1)
-        barrierArriveRemoteIf(lane < clusterSize, block.emptyZ(slot), lane % clusterSize);
-      else
-        for (int other = 0; other < clusterSize; ++other) barrierArriveRemote(block.emptyZ(slot), other);
-    };
-#if TESSERA_KEEP
-    keep(block, inner, slot, firstPiece, pieces, firstRow, count, ((alternates ? 0 : group * 4) + warp) * 32 + lane);
-#endif
 #if TESSERA_OUTPUT
     const u64 blocks = blockDescriptor(block.z(slot), chunkBytes, 128);
     // A part of an output piece at a time; it is written while the next is multiplied.
@@ -112,7 +83,7 @@ __device__ __forceinline__ void runSecond(
     Outputs outputs;
     Place place;
     if (first >= tasks) {
-      release();
+      block.releaseZ(slot, lane);
       continue;
     }
 #pragma unroll 1
@@ -126,7 +97,7 @@ __device__ __forceinline__ void runSecond(
       warpgroupCommit();
       if (task > first) write(outputs, epilogue, place, lane);
       warpgroupWait<0>();
-      if (task + secondGroups >= tasks) release();
+      if (task + secondGroups >= tasks) block.releaseZ(slot, lane);
       const int start = (block.self * outputPieces + firstPiece + piece) * n1;
       place = {start + part * partTiles1 * 8, start + n1, count - warp * 16, (lane >> 2) ^ rowTurn(firstColumn(block) + piece),
                firstRow + warp * 16};
@@ -134,7 +105,7 @@ __device__ __forceinline__ void runSecond(
     }
     write(outputs, epilogue, place, lane);
 #else
-    release();
+    block.releaseZ(slot, lane);
 #endif
   }
 }

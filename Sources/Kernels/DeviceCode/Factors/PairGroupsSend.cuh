@@ -57,11 +57,11 @@ __device__ __forceinline__ void copyHere(u32 target, u32 source, u32 barrier, in
 __device__ __forceinline__ void sendPlaces(const Block& block, const Steps& steps, int lane) {
 #pragma unroll 1
   for (int unit = 0; unit < steps.count * units; ++unit) {
-    const int slot = unit % unitsZ, place = unit % places;
+    const int slot = unit % unitsZ, place = unit % slots;
     if (unit >= unitsZ) barrierWait(block.emptyZ(slot), (unit / unitsZ - 1) & 1);
 #pragma unroll 1
     for (int chunk = 0; chunk < chunksHere; ++chunk) {
-      barrierWait(block.filled(place, chunk), unit / places & 1);
+      barrierWait(block.filled(place, chunk), unit / slots & 1);
       const u32 target = block.z(slot) + (block.self * chunksHere + chunk) * chunkBytes, source = block.place(place) + chunk * gatheredBytes;
       if constexpr (copiesByThreads) copyHere(target, source + block.self * chunkBytes, block.fullZ(slot), lane);
       if (electLane()) {
@@ -76,18 +76,34 @@ __device__ __forceinline__ void sendPlaces(const Block& block, const Steps& step
   }
 }
 
-/// Tells all blocks of every unit that has come that its places have been read, by one warp. A copy is counted where it arrives and nowhere
-/// else.
-__device__ __forceinline__ void acknowledge(const Block& block, const Steps& steps, int lane) {
+/// Of every unit that has come tells all blocks that its places have been read, as a copy is counted where it arrives and nowhere else, and
+/// with KEEP copies it to `inner`, by one warp.
+__device__ __forceinline__ void receive(const Block& block, const Steps& steps, Storage* inner, int lane) {
   const auto expect = [&](int slot) {
     if (lane == 0) barrierExpect(block.fullZ(slot), placeBytes);
   };
-  for (int slot = 0; slot < unitsZ; ++slot) expect(slot);
+  if constexpr (!isAlone)
+    for (int slot = 0; slot < unitsZ; ++slot) expect(slot);
+  // Units that are still being read when the next has come: none where that needs the place.
+  constexpr int late = unitsZ > (isAlone && chunksHere > 1 ? units : 1);
 #pragma unroll 1
   for (int unit = 0; unit < steps.count * units; ++unit) {
     const int slot = unit % unitsZ;
     barrierWait(block.fullZ(slot), unit / unitsZ & 1);
-    expect(slot);
-    barrierArriveRemoteIf(lane < clusterSize, block.emptied(unit % places), lane % clusterSize);
+    if constexpr (!isAlone) {
+      expect(slot);
+      barrierArriveRemoteIf(lane < clusterSize, block.emptied(unit % slots), lane % clusterSize);
+    }
+    if constexpr (keeps) {
+      if (lane == 0) {
+        const i64 part = steps.firstRow(unit / units) / stepRows * clusterSize + block.self;
+        bulkCopyOut(inner + (part * units + unit % units) * (unitBytes / Element::bytes), block.z(slot), unitBytes);
+        writesCommit();
+        writesWait<late>();
+      }
+      if (unit >= late) block.releaseZ((unit - late) % unitsZ, lane);
+    }
   }
+  // Nor may the block end before the last unit has been read. Nobody waits for its place.
+  if (keeps && lane == 0) writesWait<0>();
 }
