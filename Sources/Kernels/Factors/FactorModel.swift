@@ -139,7 +139,8 @@ public struct FactorModel: Sendable {
     let m = Double(rows)
     return product(
       m * Double(s.inputs + s.outputs) + Double(s.weights), m * Double(s.weights), elementSize,
-      launch: launch, bytes: max(s.b, s.c) * elementSize < 128
+      launch: launch,
+      bytes: max(s.b, s.c) * elementSize < 128
         ? FactorModel.narrowBytes : FactorModel.productBytes)
   }
 
@@ -277,7 +278,9 @@ public struct FactorModel: Sendable {
   }
 
   /// Seconds of the dense product [rows, inputs] × [inputs, outputs]: the slower of its bytes and its
-  /// arithmetic, and half of the other. MLX's kernel for one row begins at once.
+  /// arithmetic, and half of the other.
+  ///
+  /// MLX's kernel for one row begins at once.
   public func dense(rows: Int, inputs: Int, outputs: Int, elementSize: Int) -> Double {
     let (m, k, n) = (Double(rows), Double(inputs), Double(outputs))
     let bytes = 1.1 * (m * k + m * n + k * n) * Double(elementSize) / gpu.copyRate
