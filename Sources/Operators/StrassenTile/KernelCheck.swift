@@ -96,7 +96,7 @@ public struct KernelCheck: Codable, Sendable {
     }
     let own: [Run] = cases.map { item in ("\(item)", { try run(item) }) }
     return own.filter { isAsked($0.name) } + (try FactorCheck.runs(where: isAsked))
-      + (ChainCheck.runs() + TwoFourCheck.runs() + (try ClusterCheck.runs())).filter {
+      + (ChainCheck.runs() + TwoFourCheck.runs() + (try LaunchCheck.runs())).filter {
         isAsked($0.name)
       }
   }
