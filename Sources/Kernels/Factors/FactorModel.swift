@@ -250,20 +250,23 @@ public struct FactorModel: Sendable {
       + turn(Double(rows) * Double(s.inputs), elementSize)
   }
 
-  /// Seconds of a pair's gradients by strided products: z again, and four products.
+  /// Seconds of a pair's gradients by strided products: z again, and four products, of which those over the rows
+  /// begin slowly (docs/log-gpu-factors.md).
   public func stridedGradients(_ s: PairShape, rows: Int, elementSize: Int) -> Double {
-    2.5 * strided(s, rows: rows, elementSize: elementSize)
+    2.4 * strided(s, rows: rows, elementSize: elementSize) + 25e-6
   }
 
-  /// Seconds of a pair's gradients by a kernel: a pass that leaves z, one with the transposed pair, and two
-  /// products over the rows at half a copy's rate; `nil` where it has no plans.
+  /// Seconds of a pair's gradients by a kernel: a pass that leaves z, one with the transposed pair that leaves its own
+  /// besides, and two products over the rows; `nil` where it has no plans.
+  ///
+  /// From times of seven pairs between 768 and 4096 wide (docs/log-gpu-factors.md).
   public func kernelGradients(_ s: PairShape, byWarpgroups: Bool, rows: Int) -> Double? {
     guard
       let passes = PairKernels.seconds(s, byWarpgroups: byWarpgroups, rows: rows, gpu: gpu)
     else { return nil }
     let (x, z, y, _) = numbers(s, rows: rows)
-    return passes.product + passes.transposed
-      + 2 * 2 * (x + y + 2 * z) / gpu.copyRate + 4 * FactorModel.launch
+    return 1.05 * passes.product + 1.43 * passes.transposed
+      + 1.1 * 2 * (x + y + 2 * z) / gpu.copyRate + 2 * 10e-6
   }
 
   /// Seconds of the product with a compressed 2:4 weight of 16 bits: two thirds of the dense product's
