@@ -98,8 +98,12 @@ mx::array no_numbers() {
 
 /// An operation that of no numbers makes memory for its result, and queues nothing: MLX does not export its
 /// allocator of device memory.
-std::shared_ptr<mx::Primitive> allocation(mx::Stream stream) {
-  return mx::negative(mx::array({0}, mx::float32, nullptr, {}), stream).primitive_ptr();
+const std::shared_ptr<mx::Primitive>& allocation(mx::Stream stream) {
+  thread_local std::shared_ptr<mx::Primitive> known;
+  if (!known || known->stream() != stream) {
+    known = mx::negative(mx::array({0}, mx::float32, nullptr, {}), stream).primitive_ptr();
+  }
+  return known;
 }
 
 }  // namespace
@@ -110,11 +114,9 @@ CommandEncoder::CommandEncoder(mx::Stream stream)
     : stream_(stream), encoder_(Functions::current().encoder(stream)) {}
 
 void CommandEncoder::allocate(mx::array& result) const {
-  thread_local std::shared_ptr<mx::Primitive> primitive;
-  if (!primitive || primitive->stream() != stream_) primitive = allocation(stream_);
   static const std::vector<mx::array> inputs{no_numbers()};
   std::vector<mx::array> results{result};
-  primitive->eval_gpu(inputs, results);
+  allocation(stream_)->eval_gpu(inputs, results);
   if (!result.data_shared_ptr() || result.data_size() != result.size()) {
     throw std::runtime_error(
         "[kernels] expected memory for " + std::to_string(result.size()) + " numbers, got room for "
