@@ -2,7 +2,8 @@
 ///
 /// Strided products take the slower of their bytes and their arithmetic, a little more than at the
 /// rates of a copy and a large product; composed operations copy what they permute. The constants are
-/// from an H200 (benchmarks/factors-h200.json).
+/// from an H200 (benchmarks/factors-h200.json), those of what begins a product from 90 patterns through the library
+/// (docs/log-gpu-factors.md).
 public struct FactorModel: Sendable {
   /// The GPU.
   public let gpu: GPU
