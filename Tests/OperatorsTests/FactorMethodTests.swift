@@ -10,6 +10,20 @@ import Testing
   private let w = MLXRandom.normal([2, 3, 5, 4], key: MLXRandom.key(1))
   private let x = MLXRandom.normal([7, 40], key: MLXRandom.key(2))
 
+  /// In every process: a dictionary has its own order.
+  @Test func ofEqualMethodsTheFirstIsTaken() {
+    let methods = FactorMethod.allCases
+    for (index, first) in methods.enumerated() {
+      for other in methods[(index + 1)...] {
+        let choice = FactorChoice(predictions: [other: 1e-5, first: 1e-5], obstacles: [:])
+        #expect(choice.method == first)
+        let faster = FactorChoice(predictions: [other: 1e-6, first: 1e-5], obstacles: [:])
+        #expect(faster.method == other)
+      }
+    }
+    #expect(FactorChoice(predictions: [:], obstacles: [:]).method == .composed)
+  }
+
   @Test func everyMethodAndLayoutIsTheProductWithTheMatrix() throws {
     let tolerance = Tolerance.relative(Device.default == .gpu ? 1e-2 : 1e-5)
     let expected = matmul(x, pattern.matrix(w).transposed())

@@ -59,3 +59,14 @@ public struct FactorChoice: Hashable, Sendable, Codable {
     }.joined(separator: ", ")
   }
 }
+
+extension FactorChoice {
+  /// Of the methods that can the one that is expected to be fastest, of equals the first of ``FactorMethod``'s: a
+  /// dictionary has another order in every process.
+  init(predictions: [FactorMethod: Double], obstacles: [FactorMethod: String]) {
+    method =
+      FactorMethod.allCases.filter { predictions[$0] != nil }
+      .min { predictions[$0] ?? .infinity < predictions[$1] ?? .infinity } ?? .composed
+    (self.predictions, self.obstacles) = (predictions, obstacles)
+  }
+}

@@ -221,9 +221,7 @@ enum FactorStep: Hashable, Sendable {
           method, for: purpose, rows: rows, dtype: dtype, model: model)
       }
     }
-    let best = predictions.min { $0.value < $1.value }
-    let choice = FactorChoice(
-      method: best?.key ?? .composed, predictions: predictions, obstacles: obstacles)
+    let choice = FactorChoice(predictions: predictions, obstacles: obstacles)
     FactorStep.answers.withLock { $0[question] = choice }
     return choice
   }

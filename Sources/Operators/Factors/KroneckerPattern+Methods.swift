@@ -41,9 +41,7 @@ extension KroneckerPattern {
     } catch {
       obstacles[.strided] = error.description
     }
-    let best = predictions.min { $0.value < $1.value }
-    return FactorChoice(
-      method: best?.key ?? .composed, predictions: predictions, obstacles: obstacles)
+    return FactorChoice(predictions: predictions, obstacles: obstacles)
   }
 
   /// Compiles, on all processors, what the kernel takes for patterns on the GPU in use.
@@ -95,9 +93,7 @@ extension KroneckerPattern {
     } else {
       obstacles[.kernel] = "the CPU's kernel is for float32, batch first"
     }
-    let best = predictions.min { $0.value < $1.value }
-    return FactorChoice(
-      method: best?.key ?? .composed, predictions: predictions, obstacles: obstacles)
+    return FactorChoice(predictions: predictions, obstacles: obstacles)
   }
 
   /// X [M, a·c·d] (or [a·c·d, M] batch last), w [a, b, c, d] → Y [M, a·b·d] ([a·b·d, M]) by a method.
