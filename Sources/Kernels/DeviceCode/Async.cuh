@@ -60,6 +60,11 @@ __device__ __forceinline__ void barrierWait(u32 barrier, u32 parity) {
       : "memory");
 }
 
+/// Copies 16 bytes to shared memory or, where they are not present, zeros, by this thread and later.
+__device__ __forceinline__ void copyAsync16(u32 target, const void* source, bool present) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target), "l"(source), "r"(present ? 16 : 0) : "memory");
+}
+
 /// Copies `bytes` to shared memory; the barrier counts them in.
 __device__ __forceinline__ void bulkCopy(u32 target, const void* source, int bytes, u32 barrier) {
   asm volatile(

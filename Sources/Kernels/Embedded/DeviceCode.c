@@ -86,6 +86,9 @@ static const char text_Factors_PairPack_cu[] = {
 static const char text_Factors_PairShape_cuh[] = {
 #embed "../DeviceCode/Factors/PairShape.cuh"
 , 0};
+static const char text_Factors_PairUnits_cuh[] = {
+#embed "../DeviceCode/Factors/PairUnits.cuh"
+, 0};
 static const char text_Factors_Turn_cu[] = {
 #embed "../DeviceCode/Factors/Turn.cu"
 , 0};
@@ -172,6 +175,7 @@ static const struct {
   {"Factors/PairGroupsShape.cuh", text_Factors_PairGroupsShape_cuh},
   {"Factors/PairPack.cu", text_Factors_PairPack_cu},
   {"Factors/PairShape.cuh", text_Factors_PairShape_cuh},
+  {"Factors/PairUnits.cuh", text_Factors_PairUnits_cuh},
   {"Factors/Turn.cu", text_Factors_Turn_cu},
   {"Output.cuh", text_Output_cuh},
   {"Rank.cuh", text_Rank_cuh},

@@ -17,6 +17,7 @@
 // 256). Any size and alignment; 16-byte rows of stride 1 take the fast path.
 // Reads a and b once for each of the other's tiles of 64: memory-bound up to blocks of a few hundred.
 #include "Factors/Fragments16.cuh"
+#include "Factors/PairUnits.cuh"
 
 #ifndef TESSERA_KERNEL
 #define TESSERA_KERNEL block_gradient
@@ -56,10 +57,6 @@ constexpr int side = isSmall ? 32 : 64, stepRows = side, stages = 3, warps = 4, 
 constexpr int tilesOfBlock = isSmall ? warps : 1, threadsOfTile = threads / tilesOfBlock;
 constexpr int rowBytes = side * 2, tileBytes = stepRows * rowBytes;
 
-__device__ __forceinline__ void copy16(u32 target, const Storage* source, bool present) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target), "l"(source), "r"(present ? 16 : 0) : "memory");
-}
-
 /// Blocks in rows.
 struct Operand {
   const Storage* values;
@@ -86,11 +83,9 @@ struct Operand {
           const u32 low = column + 2 * e < size ? source[0] : 0, high = column + 2 * e + 1 < size ? source[stride] : 0;
           word[e] = low | high << 16;
         }
-        asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(word[0]), "r"(word[1]), "r"(word[2]),
-                     "r"(word[3])
-                     : "memory");
+        storeWords(address, word);
       } else {
-        copy16(address, present ? values + (row + r) * pitch + column : values, present);
+        copyAsync16(address, present ? values + (row + r) * pitch + column : values, present);
       }
     }
   }
@@ -102,10 +97,10 @@ struct Operand {
   }
 };
 
-/// An intermediate of PairGroups.cu: [step][block][unit][chunk][piece][64 rows][8 inner indices], the rows in another order for each piece
-/// (rowTurn of PairGroupsShape.cuh).
+/// An intermediate of PairGroups.cu: [step][block][unit][chunk][piece][64 rows][8 inner indices], the rows of each piece turned
+/// (PairUnits.cuh).
 struct Units {
-  static constexpr int unitRows = 64, pieceElements = unitRows * 8;
+  static constexpr int pieceElements = unitRows * 8;
   const Storage* values;
   i64 pitch;
   int size, first, chunkElements, turn;
@@ -116,7 +111,7 @@ struct Units {
     const int block = group / piecesOfBlock, blocks = (groups + piecesOfBlock - 1) / piecesOfBlock, piece = group % piecesOfBlock;
     values = base + (i64)block * (pitch / blocks) + (i64)(piece / piecesOfUnit) * (size / 8 * chunkElements)
         + piece % piecesOfUnit * pieceElements;
-    turn = block * piecesOfUnit + piece % piecesOfUnit & 6;
+    turn = rowTurn(block * piecesOfUnit + piece % piecesOfUnit);
   }
 
   /// As Operand's, but each chunk's rows side by side, as they are in device memory.
@@ -125,7 +120,7 @@ struct Units {
       const int r = i % stepRows, chunk = i / stepRows;
       const bool present = row + r < end && first + chunk * 8 < size;
       const Storage* source = values + (row + r) / unitRows * pitch + (first / 8 + chunk) * chunkElements + ((row + r) % unitRows ^ turn) * 8;
-      copy16(target + place(r, chunk * 8), present ? source : values, present);
+      copyAsync16(target + place(r, chunk * 8), present ? source : values, present);
     }
   }
 

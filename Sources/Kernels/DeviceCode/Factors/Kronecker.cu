@@ -158,9 +158,7 @@ extern "C" __global__ void __launch_bounds__(threads, TESSERA_BLOCKS_PER_SM) TES
         for (int piece = threadIdx.x; piece < count * segments * segment; piece += threads) {
           const int e = piece % segment * 8, k = piece / segment % segments, row = piece / segment / segments;
           const bool exists = slice == d ? e < present * d : k < present;
-          asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target + row * rowPitch + (k * slice + e) * 2),
-                       "l"(exists ? origin + (i64)row * pitchX + k * d + e : x), "r"(exists ? 16 : 0)
-                       : "memory");
+          copyAsync16(target + row * rowPitch + (k * slice + e) * 2, exists ? origin + (i64)row * pitchX + k * d + e : x, exists);
         }
       } else {
         for (int element = threadIdx.x; element < count * chunk * slice; element += threads) {

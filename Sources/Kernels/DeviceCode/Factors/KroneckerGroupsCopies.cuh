@@ -123,9 +123,8 @@ __device__ __forceinline__ void copyRows(const Block& block, int index, int thre
     for (int piece = thread; piece < count * segments * segment; piece += threads) {
       const int e = piece % segment * vector, k = piece / segment % segments, row = piece / segment / segments;
       const bool exists = slice == d ? e < present * d : k < present;
-      asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target + row * rowPitch + (k * slice + e) * bytes),
-                   "l"(exists ? origin + (i64)row * block.pitchX + k * d + e : block.x), "r"(exists ? 16 : 0)
-                   : "memory");
+      copyAsync16(target + row * rowPitch + (k * slice + e) * bytes, exists ? origin + (i64)row * block.pitchX + k * d + e : block.x,
+                  exists);
     }
     asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(barrier) : "memory");
   } else {

@@ -2,8 +2,9 @@
 // shared memory.
 #pragma once
 #include "Factors/PairShape.cuh"
+#include "Factors/PairUnits.cuh"
 
-constexpr int stepRows = 64, lineBytes = 128, boxColumns = lineBytes / Element::bytes, boxBytes = stepRows * lineBytes;
+constexpr int stepRows = unitRows, lineBytes = 128, boxColumns = lineBytes / Element::bytes, boxBytes = stepRows * lineBytes;
 
 // x of a block: its pieces side by side, in boxes of 64 columns, so a piece begins anywhere in a contraction step of 16 columns. Core 0 has
 // zeros for the columns of such a step that belong to its neighbours.
@@ -55,6 +56,3 @@ constexpr int coreBytes1 = outputPieces * steps1 * columnTiles1 * 256;
 // [its chunk][column][64 rows][16 bytes].
 constexpr int columnBytes = stepRows * 16, chunkBytes = unitPieces * columnBytes, unitBytes = chunks * chunkBytes;
 constexpr int gatheredBytes = 8 * columnBytes, placeBytes = chunksHere * gatheredBytes;
-/// Row r of a column lies at r ^ rowTurn(column), so that lanes that write every other column are not in one another's banks. The rows of an
-/// output piece, which is one column of every block, come out of the second product in that order.
-__host__ __device__ constexpr int rowTurn(int column) { return column & 6; }
