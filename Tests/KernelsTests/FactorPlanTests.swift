@@ -298,6 +298,11 @@ import Testing
       let composed = model.composedBatchLast(shape, rows: rows, elementSize: 2)
       #expect((strided < composed) == isStrided)
     }
+    // With few rows both wait for the host.
+    let blocks = KroneckerShape(12, 64, 64, 1)
+    #expect(
+      model.stridedBatchLast(blocks, rows: 512, elementSize: 2)
+        == model.composedBatchLast(blocks, rows: 512, elementSize: 2))
   }
 
   /// The models rank by bytes: fewer rows never take longer, and preparing never makes a product slower.
