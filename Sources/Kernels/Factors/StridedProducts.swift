@@ -21,10 +21,6 @@ public struct StridedProducts: Sendable {
     return StridedProducts(dtype: dtype, allowsTF32: allowsTF32)
   }
 
-  private init(dtype: DType, allowsTF32: Bool) {
-    (self.dtype, self.allowsTF32) = (dtype, allowsTF32)
-  }
-
   /// In as much memory besides as cuBLASLt's makers advise on Hopper, less where no sum is long.
   private func multiply(
     _ product: StridedProduct, _ a: MLXArray, _ b: MLXArray, shape: [Int]
