@@ -198,18 +198,19 @@ struct CompilationTests {
     let pairs = [
       (PairShape(m0: 24, m1: 32, n0: 16, n1: 40, rank: 1), DType.bfloat16),
       (.init(m0: 7, m1: 5, n0: 6, n1: 9, rank: 3), .float16),
+      (.init(m0: 48, m1: 64, n0: 48, n1: 64, rank: 2), .bfloat16),
     ].flatMap { shape, dtype in
       PairKernels.variants(
         shape, dtype: dtype, byWarpgroups: true, epilogue: bias, gradients: true)
     }
-    #expect(Set(pairs).count == 22)
+    #expect(Set(pairs).count == 28)
     let compiler = try NVRTC.current.get()
     for variant in variants + pairs {
       let code = try compiler.compile(variant, architecture: "sm_90a")
       #expect(code.starts(with: [0x7f, 0x45, 0x4c, 0x46]), "\(variant.name)")
       #expect(variant.cluster == Self.cluster(in: code), "\(variant.name)")
     }
-    #expect(Set((variants + pairs).map(\.cluster)).isSuperset(of: [nil, 1, 2]))
+    #expect(Set((variants + pairs).map(\.cluster)).isSuperset(of: [nil, 1, 2, 8]))
     let turns = TurnedProducts.variants(
       KroneckerShape(2, 16, 24, 3), dtype: .float32, epilogue: bias, gradients: true)
     #expect(Set(turns).count == 5)

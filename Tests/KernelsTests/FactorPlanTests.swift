@@ -36,15 +36,18 @@ import Testing
 
   @Test func warpgroupsDividePairsAsInThePythonLauncher() {
     let expected: [(PairShape, String, [Int])] = [
-      (pair(32, 32, 32, 32, 1), "g c2 x8 z2 p4 f1", [229_776, 32768]),
-      (pair(64, 64, 64, 64, 1), "g c8 x7 z3 p2 f2", [229_712, 262_144]),
-      (pair(32, 64, 32, 64, 1), "g c8 x8 z8 p4 f1", [213_456, 98304]),
-      (pair(48, 64, 48, 64, 1), "g c8 x10 z3 p4 f2", [225_696, 172_032]),
-      (pair(48, 16, 16, 48, 3), "g c2 x7 z2 p2 f1", [229_728, 36864]),
-      (pair(96, 16, 16, 96, 6), "g c8 x6 z2 p3 f2", [217_440, 172_032]),
-      (pair(40, 30, 36, 28, 1), "g c4 x10 z6 p4 f2", [219_600, 55296]),
-      (pair(7, 5, 6, 9, 3), "g c1 x4 z4 p0 f1", [109_328, 2688]),
-      (pair(768, 1, 1, 768, 24), "g c1 x15 z2 p0 f1", [229_792, 24576]),
+      (pair(32, 32, 32, 32, 1), "g c2 x6 z3 p4 f1 s1", [229_760, 32768]),
+      (pair(64, 64, 64, 64, 1), "g c8 x13 z4 p3 f1 s2", [229_840, 262_144]),
+      (pair(32, 64, 32, 64, 1), "g c8 x8 z8 p4 f1 s1", [213_456, 98304]),
+      (pair(48, 64, 48, 64, 1), "g c8 x9 z4 p4 f2 s1", [225_696, 172_032]),
+      (pair(48, 16, 16, 48, 3), "g c2 x7 z2 p2 f1 s1", [229_728, 36864]),
+      (pair(96, 16, 16, 96, 6), "g c8 x6 z3 p2 f2 s1", [217_424, 172_032]),
+      (pair(40, 30, 36, 28, 1), "g c2 x9 z3 p3 f1 s2", [225_440, 52992]),
+      (pair(7, 5, 6, 9, 3), "g c1 x4 z4 p0 f1 s1", [109_328, 2688]),
+      (pair(768, 1, 1, 768, 24), "g c1 x14 z4 p0 f1 s1", [229_808, 24576]),
+      (pair(64, 64, 64, 64, 2), "g c8 x10 z3 p2 f2 s4", [229_776, 524_288]),
+      (pair(48, 64, 48, 64, 2), "g c8 x11 z3 p2 f2 s3", [229_792, 344_064]),
+      (pair(128, 8, 8, 128, 4), "g c2 x10 z4 p1 f1 s1", [229_776, 32768]),
     ]
     for (shape, text, numbers) in expected {
       let plan = PairGroupsPlan.named(shape)
@@ -52,8 +55,11 @@ import Testing
       #expect(plan.map { [$0.sharedBytes, $0.words] } == numbers)
     }
     #expect(
-      PairGroupsPlan.named(pair(64, 64, 64, 64, 2)) == nil, "too many numbers for shared memory")
-    #expect(PairGroupsPlan.named(pair(16, 16, 128, 16, 1)) == nil, "sums of 16 tiles of outputs")
+      PairGroupsPlan.named(pair(64, 64, 64, 64, 4)) == nil, "too many numbers for shared memory")
+    #expect(PairGroupsPlan.named(pair(16, 16, 127, 16, 1)) == nil, "sums of 16 tiles of outputs")
+    #expect(
+      PairGroupsPlan.named(pair(192, 16, 16, 192, 12)) == nil,
+      "an instruction would wait for boxes that the one before holds")
     #expect(PairGroupsPlan.named(pair(64, 64, 64, 0, 2)) == nil)
     #expect(PairGroupsPlan.named(pair(2048, 1, 1, 2048, 48)) == nil, "low rank is not divided")
   }
@@ -124,12 +130,14 @@ import Testing
       (pair(32, 64, 32, 64, 1), 0.0575, 0.081), (pair(32, 48, 32, 48, 1), 0.053, 0.076),
       (pair(32, 32, 32, 32, 1), 0.033, 0.0375), (pair(24, 32, 24, 32, 1), 0.026, 0.030),
       (pair(64, 16, 16, 64, 4), 0.0325, 0.0435), (pair(128, 16, 16, 128, 8), 0.0705, nil),
-      (pair(32, 48, 32, 48, 2), 0.083, 0.138), (pair(32, 64, 32, 64, 2), 0.0875, 0.119),
+      (pair(32, 48, 32, 48, 2), 0.0715, 0.138), (pair(32, 64, 32, 64, 2), 0.0875, 0.119),
+      (pair(64, 64, 64, 64, 2), 0.218, nil), (pair(48, 64, 48, 64, 2), 0.132, nil),
+      (pair(32, 64, 32, 64, 4), 0.183, nil), (pair(32, 48, 32, 48, 4), 0.125, nil),
       (pair(1024, 1, 1, 1024, 32), 0.0305, nil), (pair(768, 1, 1, 768, 24), 0.024, nil),
     ]
     for (shape, groups, warps) in measured {
       let expected = PairGroupsPlan.named(shape)?.seconds(rows: 25088, gpu: h200) ?? 0
-      #expect((0.85...1.15).contains(expected * 1e3 / groups), "\(shape): \(expected)")
+      #expect((0.85...1.2).contains(expected * 1e3 / groups), "\(shape): \(expected)")
       if let warps, let other = PairPlan.named(shape)?.seconds(rows: 25088, gpu: h200) {
         #expect((expected < other) == (groups < warps), "\(shape): \(expected), \(other)")
       }
@@ -142,7 +150,7 @@ import Testing
 
   /// benchmarks/factors-swift-h200.json, 4096 wide, dense over pair: 0.8 with 1 row, 2.2 with 64, 5.0 with 2048.
   @Test func withFewRowsPairsAreExpectedToBeAsFastAsMeasured() {
-    for (rows, ratio) in [(1, 0.7...1.5), (64, 1.5...2.8), (2048, 4...6)] {
+    for (rows, ratio) in [(1, 0.7...1.5), (64, 1.5...2.8), (2048, 4...6.5)] {
       let dense = FactorModel(h200).dense(rows: rows, inputs: 4096, outputs: 4096, elementSize: 2)
       let square = pair(64, 64, 64, 64, 1)
       let kernels = [false, true].compactMap {

@@ -66,7 +66,7 @@ def padded(rows, columns, dtype, offset, pitch):
 
 
 def pair_case(shape, rows, element="bfloat16", activation="none", extras=False, backward=False, offset=0, extra_pitch=0, cluster=None,
-              room=None):
+              room=None, shares=1):
     """By the kernel of warp-wide instructions or, with `room`, of Hopper's warpgroups, with little (1) or much (2) room for z."""
     bulk = shape.m0 % 8 == 0 and offset % 8 == 0 and (shape.inputs + extra_pitch) % 8 == 0
     bulk_back = shape.n1 % 8 == 0 and offset % 8 == 0 and (shape.outputs + extra_pitch) % 8 == 0
@@ -74,7 +74,7 @@ def pair_case(shape, rows, element="bfloat16", activation="none", extras=False, 
     if room:
         # Two warpgroups for the first product, or one, in turn.
         first = len(cases) % 2 + 1
-        plan, back = (min(pair_groups_candidates(s), key=lambda p: (cluster not in (None, p.cluster), p.first_groups != first,
+        plan, back = (min(pair_groups_candidates(s), key=lambda p: (abs(p.shares - shares), cluster not in (None, p.cluster), p.first_groups != first,
                                                                     (p.z_units + p.places) * (3 - 2 * room)))
                       for s in (shape, shape.transposed))
     whole = offset % 8 == 0 and extra_pitch % 8 == 0
@@ -426,6 +426,7 @@ def pair_groups():
         pair_case(PairShape(24, 16, 16, 32, 1), 300, extras=True, backward=True, cluster=2, room=2)
         pair_case(PairShape(7, 5, 6, 9, 3), 141, activation="silu", extras=True, backward=True, cluster=2, room=1)
         pair_case(PairShape(24, 32, 24, 32, 1), 200, backward=True, cluster=2, room=2)
+        pair_case(PairShape(24, 16, 16, 19, 1), 300, extras=True, backward=True, cluster=2, room=1, shares=2)
         pair_case(PairShape(200, 1, 1, 120, 24), 200, activation="gelu", extras=True, backward=True, room=2)
         return
     for rows in (1, 63, 64, 65, 1000):
@@ -457,6 +458,15 @@ def pair_groups():
     pair_case(PairShape(32, 48, 32, 48, 1), 9049, backward=True, cluster=4, room=1)
     pair_case(PairShape(32, 64, 32, 64, 1), 9049, "float16", backward=True, cluster=4, room=1)
     pair_case(PairShape(128, 16, 16, 128, 8), 3001, backward=True, cluster=8, room=2)
+    pair_case(PairShape(64, 64, 64, 64, 2), 3001, backward=True, room=2, shares=4)
+    pair_case(PairShape(64, 64, 64, 64, 2), 9001, "float16", "gelu", extras=True, room=1, shares=4)
+    pair_case(PairShape(48, 64, 48, 64, 2), 5049, backward=True, room=2, shares=3)
+    pair_case(PairShape(32, 64, 32, 64, 4), 4001, backward=True, room=1, shares=4)
+    pair_case(PairShape(32, 48, 32, 48, 2), 9001, backward=True, cluster=4, room=1, shares=2)
+    pair_case(PairShape(16, 16, 16, 16, 1), 9000, backward=True, extras=True, cluster=1, room=1, shares=4)
+    pair_case(PairShape(7, 5, 6, 9, 3), 333, backward=True, extras=True, activation="silu", cluster=2, room=2, shares=3)
+    for rows in (1, 64, 65, 127):
+        pair_case(PairShape(32, 64, 32, 64, 2), rows, backward=True, room=1, shares=2)
     for rank, room in ((24, 1), (32, 2), (40, 2), (7, 1)):
         pair_case(PairShape(768, 1, 1, 768, rank), 9049, backward=True, room=room)
     for rows in (1, 63, 65):

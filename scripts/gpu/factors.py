@@ -2,7 +2,7 @@
 launcher does, and the operators' definitions to hold it against."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from nvrtc import ELEMENTS, Kernel
@@ -174,10 +174,16 @@ class PairGroupsPlan:
     z_units: int
     places: int
     first_groups: int
+    shares: int = 1
+
+    @property
+    def divided(self):
+        """What one cluster multiplies: its share of the output pieces."""
+        return replace(self.shape, n0=self.shape.n0 // self.shares)
 
     @property
     def low_rank(self):
-        return self.shape.m1 == 1 and self.shape.n0 == 1
+        return self.divided.m1 == 1 and self.divided.n0 == 1
 
     @property
     def pieces(self):
@@ -185,7 +191,7 @@ class PairGroupsPlan:
 
     @property
     def output_pieces(self):
-        return ceil_div(self.shape.n0, self.cluster)
+        return ceil_div(self.divided.n0, self.cluster)
 
     @property
     def unit_pieces(self):
@@ -242,13 +248,25 @@ class PairGroupsPlan:
 
     @property
     def words(self):
-        return self.cluster * sum(self.core_bytes) // 4
+        return self.shares * self.cluster * sum(self.core_bytes) // 4
 
     @property
     def window(self):
-        """Boxes that a chunk's longest instruction needs together."""
+        """Boxes that a chunk's longest instruction needs."""
         m0 = self.shape.m0
         return 1 if self.low_rank else ceil_div(self.window_steps + 3, 4) if m0 % 64 else m0 // 64
+
+    @property
+    def held_boxes(self):
+        """Boxes that must be there together: an instruction's, and those of the one before in its chunk, which may still be reading."""
+        if self.low_rank:
+            return 2
+        s, most = self.shape, 0
+        for inner in range(0, self.inner, self.span):
+            before = max(inner // 8 * 8, inner - self.span) // s.rank
+            end = ceil_div((inner // s.rank + 1) * s.m0, 16)
+            most = max(most, (end - 1) // 4 + 1 - before * s.m0 // 16 // 4)
+        return most
 
     @property
     def tasks(self):
@@ -277,23 +295,27 @@ class PairGroupsPlan:
 
     @property
     def fits(self):
-        s = self.shape
+        s = self.divided
+        if self.shares > 1 and (self.low_rank or s.n0 % self.cluster):
+            return False
         idle = any((self.cluster - 1) * ceil_div(pieces, self.cluster) >= pieces for pieces in (s.m1, s.n0))
         if self.low_rank:
             return self.cluster == self.first_groups == 1 and self.chunks <= 16 and self.shared <= SHARED_LIMIT
         ring = self.z_units if self.cluster == 1 else self.places
         whole = self.inner <= 8 or ring >= self.units
         # A warpgroup must see every use of a barrier that it waits for.
-        return (not idle and whole and ring % self.tile_groups == 0 and self.group_tiles <= 4 and self.stages > self.window
-                and self.shared <= SHARED_LIMIT)
+        return (not idle and whole and ring % self.tile_groups == 0 and self.group_tiles <= 4 and self.shared <= SHARED_LIMIT
+                and self.stages >= self.held_boxes)
 
     def defines(self, **more):
-        s = self.shape
-        return dict(M0=s.m0, M1=s.m1, N0=s.n0, N1=s.n1, RANK=s.rank, CLUSTER=self.cluster, FIRST_GROUPS=self.first_groups, **more)
+        s = self.divided
+        return dict(M0=s.m0, M1=s.m1, N0=s.n0, N1=s.n1, RANK=s.rank, CLUSTER=self.cluster, FIRST_GROUPS=self.first_groups, SHARES=self.shares,
+                    **more)
 
     def cost(self, rows):
         """Seconds expected: PairGroupsPlan.seconds of the library, for 132 multiprocessors."""
-        s, clusters = self.shape, SMS // self.cluster if self.cluster <= 2 else SMS * 11 // 12 // self.cluster
+        s, resident = self.shape, SMS // self.cluster if self.cluster <= 2 else SMS * 11 // 12 // self.cluster
+        clusters = resident // self.shares
         second_groups, inner_chunks = 3 - self.first_groups, ceil_div(self.inner, 8)
         first = (self.window_steps * (16 + 2 * self.chunks) if self.low_rank else
                  ceil_div(self.inner, self.span) * ceil_div(s.m0, 16) * self.tile_groups * (16 + 2 * self.span * self.group_tiles))
@@ -305,35 +327,37 @@ class PairGroupsPlan:
             (second * 0.57e-9 + written * 18e-9 + self.units * self.tasks * 0.15e-6) / second_groups,
             gathered * 39e-9 if self.cluster > 1 else 0,
             128 * (s.inputs + s.outputs) * clusters / 4.23e12,
+            128 * s.inputs * clusters * self.shares / 5.5e12 if self.shares > 1 else 0,
             self.boxes * 1.72e-6 / (self.stages - self.window + 1),
             self.units / self.z_units * (0.45e-6 + self.unit_bytes / 1024 * 45e-9),
             self.units / self.places * (0.23e-6 + inner_chunks * 0.48e-6) if self.places else 0)
         return 5.6e-6 + ceil_div(ceil_div(rows, 64), clusters) * sum(part ** 4.6 for part in parts) ** (1 / 4.6)
 
     def __str__(self):
-        return f"g c{self.cluster} x{self.stages} z{self.z_units} p{self.places} f{self.first_groups}"
+        return f"g c{self.cluster} x{self.stages} z{self.z_units} p{self.places} f{self.first_groups} s{self.shares}"
 
 
 def pair_groups_candidates(shape):
-    """For each size of a cluster and each division of its warpgroups some numbers of units, and as many stages as there is room for, at most
-    two steps of them."""
+    """For each number of shares, size of a cluster and division of its warpgroups some numbers of units, and as many stages as there is room
+    for, at most two steps of them."""
     result = []
-    for cluster, first in product((1, 2, 4, 8), (1, 2)):
-        units = PairGroupsPlan(shape, cluster, 2, 1, 1, first).units
+    for shares, cluster, first in product([n for n in (1, 2, 3, 4) if shape.n0 % n == 0], (1, 2, 4, 8), (1, 2)):
+        units = PairGroupsPlan(shape, cluster, 2, 1, 1, first, shares).units
         amounts = sorted({2, 3, 4, units, 2 * units})
         for z_units, places in product(amounts, amounts if cluster > 1 else (0,)):
-            plans = (PairGroupsPlan(shape, cluster, stages, z_units, places, first) for stages in range(16, 1, -1))
+            plans = (PairGroupsPlan(shape, cluster, stages, z_units, places, first, shares) for stages in range(16, 1, -1))
             plans = [p for p in plans if p.fits and p.stages <= max(2 * p.boxes, 4)]
             result += plans[:1]
     return result
 
 
 def pair_groups_plan(shape):
-    """Of the plans that are expected to be within 1 % of the fastest the one with most boxes of x, then with fewest warpgroups for the first
-    product."""
+    """Of the plans that are expected to be within 2 % of the fastest the one with most units up to four, then with most boxes of x, then with
+    fewest warpgroups for the first product."""
     plans = [(p.cost(25088), p) for p in pair_groups_candidates(shape)]
     least = min((cost for cost, _ in plans), default=None)
-    return min((p for p in plans if p[0] <= 1.01 * least), key=lambda p: (-p[1].stages, p[1].first_groups, p[0]))[1] if plans else None
+    return min((p for p in plans if p[0] <= 1.02 * least),
+               key=lambda p: (-min(p[1].z_units, 4), -p[1].stages, p[1].first_groups, p[0]))[1] if plans else None
 
 
 class Pair:
@@ -368,6 +392,8 @@ class Pair:
         self.pack_kernel(ceil_div(words, 256), 256, first, second, packed, *strides0, *strides1)
         return packed
 
+    shares = 1
+
     @property
     def step_rows(self):
         return 16 * self.plan.row_blocks
@@ -387,7 +413,8 @@ class Pair:
         rows = x.shape[0]
         if self.resident is None:
             self.resident = self.kernel.resident_clusters(PAIR_THREADS)
-        clusters = max(1, min(self.resident, ceil_div(rows, self.step_rows)))
+        shares = self.shares
+        clusters = max(1, min(self.resident // shares, ceil_div(rows, self.step_rows))) * shares
         target = y if y is not None else x
         run = 4 * self.shape.run_tiles
         aligned = target.data_ptr() % run == 0 and target.stride(0) * 2 % run == 0 and self.shape.output_aligned
@@ -413,9 +440,13 @@ class PairGroups(Pair):
 
     step_rows = 64
 
+    @property
+    def shares(self):
+        return self.plan.shares
+
     def allocate_inner(self, torch, rows, dtype):
         p = self.plan
-        return torch.full((ceil_div(rows, 64), p.cluster * p.units * p.unit_bytes // 2), float("nan"), device="cuda", dtype=dtype)
+        return torch.full((ceil_div(rows, 64), p.shares * p.cluster * p.units * p.unit_bytes // 2), float("nan"), device="cuda", dtype=dtype)
 
     @property
     def inner_places(self):

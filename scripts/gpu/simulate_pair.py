@@ -160,7 +160,7 @@ def receive(plan, cluster, block, keeps):
             for other in cluster:
                 other.emptied[unit % plan.places].arrive()
                 yield
-        late = 1 if plan.z_units > (plan.units if alone and plan.inner > 8 else 1) else 0
+        late = 1 if plan.z_units > (plan.units if alone and plan.inner > 8 else 2) else 0
         if keeps and unit >= late:
             for other in cluster:
                 other.empty_z[(unit - late) % plan.z_units].arrive()
@@ -218,7 +218,8 @@ def shapes(argument):
     result = []
     while len(result) < int(argument):
         size = lambda: draw.choice((1, 3, 4, 7, 8, 11, 16, 24, 31, 32, 33, 48, 64))
-        shape = PairShape(size(), size(), size(), size(), draw.choice((1, 1, 1, 2, 3, 4, 6, 8)))
+        wide = lambda: draw.choice((72, 96, 128, 160, 192, 256)) if draw.random() < 0.2 else size()
+        shape = PairShape(wide(), size(), size(), wide(), draw.choice((1, 1, 1, 2, 3, 4, 6, 8, 12)))
         if draw.random() < 0.15:
             shape = PairShape(draw.choice((33, 96, 200, 768)), 1, 1, draw.choice((29, 64, 384)), draw.choice((5, 24, 40, 128)))
         if pair_groups_candidates(shape):

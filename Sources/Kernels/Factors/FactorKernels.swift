@@ -193,11 +193,14 @@ public struct FactorEpilogue {
     return residual.map { v + $0 } ?? v
   }
 
+  /// Whether it only adds, so that the gradient of y is the result's.
+  var isSum: Bool { activation == .none && gate == nil }
+
   /// The gradients of y and of ``arrays``, given y without any of it and the result's cotangent.
   func gradients(
     before: () throws -> MLXArray, cotangent: MLXArray
   ) throws -> (y: MLXArray, others: [MLXArray]) {
-    if activation == .none, gate == nil {
+    if isSum {
       let others = [
         bias.map {
           (TrainingKernels.columnSum(cotangent) ?? sum(cotangent.asType(.float32), axis: 0))

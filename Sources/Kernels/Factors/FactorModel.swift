@@ -257,16 +257,18 @@ public struct FactorModel: Sendable {
     2.4 * strided(s, rows: rows, elementSize: elementSize) + 25e-6
   }
 
-  /// Seconds of a pair's gradients by a kernel: a pass that leaves z, one with the transposed pair that leaves its own
-  /// besides, and two products over the rows; `nil` where it has no plans.
+  /// Seconds of a pair's gradients by a kernel: a pass that leaves z (of low rank the product has left it), one with the
+  /// transposed pair that leaves its own besides, and two products over the rows; `nil` where it has no plans.
   ///
-  /// From times of seven pairs between 768 and 4096 wide (docs/log-gpu-factors.md).
+  /// From times of 27 pairs between 768 and 4096 wide (docs/log-gpu-factors.md).
   public func kernelGradients(_ s: PairShape, byWarpgroups: Bool, rows: Int) -> Double? {
     guard
       let passes = PairKernels.seconds(s, byWarpgroups: byWarpgroups, rows: rows, gpu: gpu)
     else { return nil }
     let (x, z, y, _) = numbers(s, rows: rows)
-    return 1.05 * passes.product + 1.43 * passes.transposed
+    let keeping = 2 * z / gpu.copyRate
+    return (s.isLowRank ? 0 : 0.9 * passes.product + 0.6 * keeping)
+      + 1.1 * passes.transposed + 0.8 * keeping
       + 1.1 * 2 * (x + y + 2 * z) / gpu.copyRate + 2 * 10e-6
   }
 

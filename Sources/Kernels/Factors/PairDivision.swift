@@ -4,6 +4,9 @@ import MLX
 protocol PairDivision: Sendable {
   /// What it divides.
   var shape: PairShape { get }
+  /// Clusters that share the output pieces of each row, and what one of them multiplies.
+  var shares: Int { get }
+  var divided: PairShape { get }
   /// Blocks of a cluster, and rows of its step.
   var cluster: Int { get }
   var stepRows: Int { get }
@@ -33,6 +36,8 @@ protocol PairDivision: Sendable {
 }
 
 extension PairDivision {
+  var shares: Int { 1 }
+  var divided: PairShape { shape }
   var packingOptions: [String: Int] { [:] }
 
   /// The numbers between the cores in a row of one output piece, padding included.
@@ -53,15 +58,15 @@ extension PairDivision {
 
   /// Whether a block would be without input or output pieces.
   var hasIdleBlocks: Bool {
-    [shape.m1, shape.n0].contains { pieces in
+    [divided.m1, divided.n0].contains { pieces in
       (cluster - 1) * ceilDivide(pieces, cluster) >= pieces
     }
   }
 
   private var sizes: [String: Int] {
     [
-      "M0": shape.m0, "M1": shape.m1, "N0": shape.n0, "N1": shape.n1, "RANK": shape.rank,
-      "CLUSTER": cluster,
+      "M0": divided.m0, "M1": divided.m1, "N0": divided.n0, "N1": divided.n1,
+      "RANK": divided.rank, "CLUSTER": cluster,
     ].merging(packingOptions) { $1 }
   }
 

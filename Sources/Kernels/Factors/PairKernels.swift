@@ -3,8 +3,9 @@ import MLX
 /// A pair of block factors in one kernel: what is between them never reaches device memory.
 ///
 /// For cores that a cluster of eight multiprocessors holds, in registers (Hopper and later) or, by the
-/// matrix instructions of Hopper's warpgroups, in shared memory. Reads x once and writes y once; for the
-/// backward pass it keeps x and computes the intermediate again.
+/// matrix instructions of Hopper's warpgroups, in shared memory, where up to four clusters share the outputs of a row.
+/// Reads x once from device memory and writes y once; for the backward pass it keeps x and the packed cores, and
+/// computes the intermediate again, which only of low rank it keeps, where it is a few numbers a row.
 public struct PairKernels: Sendable {
   /// How the kernel divides the product, and its transpose for the gradient of the input.
   private let plan: any PairDivision, transposedPlan: any PairDivision
@@ -73,7 +74,9 @@ public struct PairKernels: Sendable {
     guard gradients else { return forward }
     return forward + [
       back.packing(element: element), back.product(element: element, keeps: true),
-      plan.product(element: element, keeps: true, writes: false),
+      shape.isLowRank
+        ? plan.product(element: element, epilogue, keeps: true)
+        : plan.product(element: element, keeps: true, writes: !epilogue.isSum),
     ] + FactorKernels.gradientVariants(element: element, inUnits: byWarpgroups)
   }
 
@@ -108,8 +111,8 @@ public struct PairKernels: Sendable {
     if writes { outputs.append(.init([rows, shape.outputs], dtype)) }
     if keeps { outputs.append(.init(plan.keptShape(rows: rows), dtype)) }
     let steps = ceilDivide(rows, plan.stepRows)
-    let clusters = max(1, min(kernels.library.gpu.residentClusters(of: plan.cluster), steps))
-    let blocks = clusters * plan.cluster
+    let resident = kernels.library.gpu.residentClusters(of: plan.cluster) / plan.shares
+    let blocks = max(1, min(resident, steps)) * plan.shares * plan.cluster
     let maps = plan.takesMaps ? [CUDAKernel.Output([blocks, 32], .int32)] : []
     let variant = plan.product(element: kernels.element, epilogue, keeps: keeps, writes: writes)
     let results = try kernels.library.kernel(variant)(
@@ -139,34 +142,45 @@ public struct PairKernels: Sendable {
   public func product(
     _ x: MLXArray, _ core0: MLXArray, _ core1: MLXArray, _ epilogue: FactorEpilogue = .init()
   ) -> MLXArray {
+    let keeps = plan.shape.isLowRank
     let function = CustomFunction(
+      outputs: keeps ? 3 : 2,
       forward: { inputs in
         try launching {
-          let packed = try pack(
-            inputs[1].asType(dtype), inputs[2].asType(dtype), transposed: false)
-          return try launch(
-            plan, inputs[0], packed, epilogue.replacing(Array(inputs[3...]), dtype: dtype))
+          let packed = try pack(inputs[1], inputs[2])
+          return [packed]
+            + (try launch(
+              plan, inputs[0], packed, epilogue.replacing(Array(inputs[3...]), dtype: dtype),
+              keeps: keeps))
         }
       },
-      backward: { primals, cotangents, _ in
-        try launching { try gradients(primals, cotangents[0], epilogue) }
+      backward: { primals, cotangents, outputs in
+        try launching {
+          try gradients(
+            primals, cotangents[1], packed: outputs[0], z: keeps ? outputs[2] : nil, epilogue)
+        }
       })
-    return function([x, core0, core1] + epilogue.arrays)[0]
+    return function([x, core0, core1] + epilogue.arrays)[1]
   }
 
-  /// The gradients of x, both cores and the arrays of the epilogue.
+  /// The gradients of x, both cores and the arrays of the epilogue; z where the product has kept it.
   private func gradients(
-    _ primals: [MLXArray], _ cotangent: MLXArray, _ epilogue: FactorEpilogue
+    _ primals: [MLXArray], _ cotangent: MLXArray, packed: MLXArray, z: MLXArray?,
+    _ epilogue: FactorEpilogue
   ) throws -> [MLXArray] {
     let s = plan.shape
     let (x, cores) = (primals[0], primals[1...2].map { $0.asType(dtype) })
-    let packed = try pack(cores[0], cores[1], transposed: false)
     let others = Array(primals[3...])
+    var kept = z
     let (dy, gradients) = try epilogue.replacing(others, dtype: dtype).gradients(
-      before: { try launch(plan, x, packed)[0] }, cotangent: cotangent)
+      before: {
+        let results = try launch(plan, x, packed, keeps: kept == nil)
+        kept = kept ?? results[1]
+        return results[0]
+      }, cotangent: cotangent)
     let back = try launch(
       transposedPlan, dy, try pack(cores[0], cores[1], transposed: true), keeps: true)
-    let z = try launch(plan, x, packed, keeps: true, writes: false)[0]
+    let z = try kept ?? launch(plan, x, packed, keeps: true, writes: false)[0]
     let rows = x.dim(0)
     let core0 = try kernels.gradient(
       .init(x, size: s.m0, outer: s.m0), transposedPlan.keptBlocks(back[1]), rows: rows,

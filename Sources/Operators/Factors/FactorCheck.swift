@@ -92,6 +92,10 @@ struct FactorCheck: Sendable, CustomStringConvertible {
     add(pair(32, 32, 32, 32, 1), 129, offset: 3)
     add(pair(20, 12, 8, 33, 2), 301, .float32, .gelu)
     add(pair(64, 64, 64, 64, 2), 257, .bfloat16)
+    // Outputs that clusters share; pieces of more than a box of 64 numbers.
+    add(pair(48, 64, 48, 64, 2), 1100, .bfloat16, .geluTanh, extras: true)
+    add(pair(32, 64, 32, 64, 4), 700, .float16)
+    add(pair(128, 8, 8, 128, 4), 777)
     // Low rank.
     add(pair(768, 1, 1, 768, 24), 1030, .bfloat16, .gelu, extras: true)
     add(pair(96, 1, 1, 64, 40), 333, .float16)

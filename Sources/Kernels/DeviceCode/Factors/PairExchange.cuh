@@ -28,13 +28,13 @@
 #define PAIR_OUTPUTS PAIR_Y PAIR_Z
 #define PAIR_NO_OUTPUTS PAIR_NO_Y PAIR_NO_Z
 
-/// The steps of one cluster: tiles of `stepRows` rows, dealt out in turn.
-template <int stepRows>
+/// The steps of one cluster: tiles of `stepRows` rows, dealt out in turn. Each tile is given to `shares` clusters, which start together.
+template <int stepRows, int shares = 1>
 struct PairSteps {
   int cluster, clusters, rows, count;
 
   __device__ __forceinline__ explicit PairSteps(int rows)
-      : cluster(blockIdx.x / clusterSize), clusters(gridDim.x / clusterSize), rows(rows) {
+      : cluster(blockIdx.x / clusterSize / shares), clusters(gridDim.x / clusterSize / shares), rows(rows) {
     const int tiles = divideUp(rows, stepRows);
     count = cluster < tiles ? (tiles - 1 - cluster) / clusters + 1 : 0;
   }

@@ -11,19 +11,20 @@
 // (scripts/gpu/simulate_pair.py runs them); x, z and places are rings. A chunk of z is handed over while the next is multiplied. Low rank,
 // one piece on either side, has a first product of its own (PairGroupsLowRank.cuh).
 //
-//   x, y     [rows, m1 * m0] and [rows, n0 * n1], row pitch pitchX and pitchY elements; see Epilogue.cuh. With TENSOR (slices of whole 16
+//   x, y     [rows, m1 * m0] and [rows, shares * n0 * n1], row pitch pitchX and pitchY elements; see Epilogue.cuh. With TENSOR (slices of whole 16
 //            bytes) x comes by a tensor map where its rows begin at such multiples, else element by element. The parts of the epilogue are
 //            EPILOGUE's bits, and Y_ALIGNED says that all runs are aligned
 //   packed   both cores, see PairGroupsPack.cu
-//   inner    out, only with KEEP: z as [steps, cluster, units, unit], units as they lie in shared memory (PairGroupsShape.cuh): what lies
-//            in the rows after the last is undefined
+//   inner    out, only with KEEP: z as [steps, shares, cluster, units, unit], units as they lie in shared memory (PairGroupsShape.cuh): what
+//            lies in the rows after the last is undefined
 //   maps     room of 128 bytes for each block's tensor map of x
 //
-// y is there only with OUTPUT 1 (the default). Launch: grid a multiple of the cluster, at most the clusters that are resident together;
+// y is there only with OUTPUT 1 (the default). Launch: grid a multiple of shares * cluster, at most the clusters that are resident together;
 // 512 threads; `sharedBytes` of shared memory. Any number of rows. 16-bit elements, float32 accumulation, z rounded to the element
 // type. sm_90a only.
 //
-// Bytes from device memory: rows * (m1 * m0 + n0 * n1) elements and the cores once a cluster.
+// Bytes from device memory: rows * (m1 * m0 + shares * n0 * n1) elements, where L2 gives x to the clusters of a tile but the first, and the
+// cores once a cluster.
 #include "Factors/PairGroupsFirst.cuh"
 #include "Factors/PairGroupsLowRank.cuh"
 #include "Factors/PairGroupsSecond.cuh"
@@ -64,7 +65,7 @@ __device__ __forceinline__ void forEachBox(const Block& block, const Steps& step
 __device__ __forceinline__ void runCopies(
     const Block& block, const Steps& steps, const u32* packed, const Storage* x, i64 pitch, u8* map, bool byMap, int thread) {
   if (thread == 0) {
-    const u8* part = (const u8*)packed + (i64)block.self * (coreBytes0 + coreBytes1);
+    const u8* part = (const u8*)packed + (i64)(block.share * clusterSize + block.self) * (coreBytes0 + coreBytes1);
     barrierExpect(block.coreArrived(0), coreBytes0);
     bulkCopy(block.core0(), part, coreBytes0, block.coreArrived(0));
     if constexpr (TESSERA_OUTPUT) {
@@ -118,7 +119,7 @@ extern "C" __global__ void __cluster_dims__(clusterSize, 1, 1) __launch_bounds__
   PAIR_NO_OUTPUTS
   extern __shared__ __align__(1024) u8 memory[];
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5 & 3, group = threadIdx.x / groupThreads;
-  const Block block{sharedAddress(memory), clusterSize > 1 ? (int)clusterRank() : 0};
+  const Block block{sharedAddress(memory), clusterSize > 1 ? (int)clusterRank() : 0, (int)blockIdx.x / clusterSize % shares};
   const Steps steps(rows);
   // What is not there is left out when compiling: there is much of it.
   const Epilogue epilogue{

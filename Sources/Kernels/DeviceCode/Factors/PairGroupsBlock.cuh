@@ -47,7 +47,7 @@ static_assert((clusterSize - 1) * outputPieces < n0, "every block has outputs: o
 static_assert(groupTiles <= 4, "the sums of eight inner indices fit the registers");
 static_assert(!tensor || sliceColumns * Element::bytes % 16 == 0, "slices begin at multiples of 16 bytes");
 
-typedef PairSteps<stepRows> Steps;
+typedef PairSteps<stepRows, shares> Steps;
 
 // A unit's parts, dealt out in turn: where each has one, a warpgroup has every other unit. It must see every use of a barrier that it waits
 // for, so that cannot be with an odd number of units. With KEEP a warp copies each unit to device memory too.
@@ -57,7 +57,7 @@ constexpr int readerWarps = (alternates ? 1 : secondGroups) * groupThreads / 32 
 
 struct Block {
   u32 shared;
-  int self;
+  int self, share;
 
   __device__ __forceinline__ u32 z(int slot) const { return shared + slot * unitBytes; }
   __device__ __forceinline__ u32 x(int stage) const { return shared + offsetX + stage * boxBytes; }

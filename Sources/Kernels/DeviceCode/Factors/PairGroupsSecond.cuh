@@ -98,7 +98,7 @@ __device__ __forceinline__ void runSecond(
       if (task > first) write(outputs, epilogue, place, lane);
       warpgroupWait<0>();
       if (task + secondGroups >= tasks) block.releaseZ(slot, lane);
-      const int start = (block.self * outputPieces + firstPiece + piece) * n1;
+      const int start = (block.share * n0 + block.self * outputPieces + firstPiece + piece) * n1;
       place = {start + part * partTiles1 * 8, start + n1, count - warp * 16, (lane >> 2) ^ rowTurn(firstColumn(block) + piece),
                firstRow + warp * 16};
       finish(outputs, acc, epilogue, place, lane);

@@ -84,8 +84,8 @@ __device__ __forceinline__ void receive(const Block& block, const Steps& steps, 
   };
   if constexpr (!isAlone)
     for (int slot = 0; slot < unitsZ; ++slot) expect(slot);
-  // Units that are still being read when the next has come: none where that needs the place.
-  constexpr int late = unitsZ > (isAlone && chunksHere > 1 ? units : 1);
+  // Units that are still being read when the next has come: none where that needs the place, or leaves one to be filled.
+  constexpr int late = unitsZ > (isAlone && chunksHere > 1 ? units : 2);
 #pragma unroll 1
   for (int unit = 0; unit < steps.count * units; ++unit) {
     const int slot = unit % unitsZ;
@@ -96,7 +96,7 @@ __device__ __forceinline__ void receive(const Block& block, const Steps& steps, 
     }
     if constexpr (keeps) {
       if (lane == 0) {
-        const i64 part = steps.firstRow(unit / units) / stepRows * clusterSize + block.self;
+        const i64 part = (steps.firstRow(unit / units) / stepRows * shares + block.share) * clusterSize + block.self;
         bulkCopyOut(inner + (part * units + unit % units) * (unitBytes / Element::bytes), block.z(slot), unitBytes);
         writesCommit();
         writesWait<late>();

@@ -4,6 +4,9 @@
 #include "Factors/PairShape.cuh"
 #include "Factors/PairUnits.cuh"
 
+// Where no cluster holds the cores, each of so many holds those of its share of the output pieces; n0 are the pieces of a share.
+constexpr int shares = TESSERA_SHARES;
+
 constexpr int stepRows = unitRows, lineBytes = 128, boxColumns = lineBytes / Element::bytes, boxBytes = stepRows * lineBytes;
 
 // x of a block: its pieces side by side, in boxes of 64 columns, so a piece begins anywhere in a contraction step of 16 columns. Core 0 has
