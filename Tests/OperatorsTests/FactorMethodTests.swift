@@ -1,8 +1,8 @@
-import Kernels
 import MLX
 import TestSupport
 import Testing
 
+@testable import Kernels
 @testable import Operators
 
 @Suite struct FactorMethodTests {
@@ -43,6 +43,28 @@ import Testing
     #expect(choice.predictions[choice.method] == choice.predictions.values.min())
     #expect(
       Set(choice.predictions.keys).union(choice.obstacles.keys) == Set(FactorMethod.allCases))
+  }
+
+  @Test(arguments: [
+    (KroneckerPattern(8, 48, 48, 1), 2, false, KroneckerShape(2, 192, 192, 1)),
+    (KroneckerPattern(6, 96, 64, 1), 2, false, KroneckerShape(3, 192, 128, 1)),
+    (KroneckerPattern(8, 48, 48, 1), 4, false, KroneckerShape(4, 96, 96, 1)),
+    (KroneckerPattern(8, 48, 48, 1), 4, true, KroneckerShape(8, 48, 48, 1)),
+    (KroneckerPattern(5, 48, 48, 1), 2, false, KroneckerShape(5, 48, 48, 1)),
+    (KroneckerPattern(8, 64, 64, 1), 2, false, KroneckerShape(8, 64, 64, 1)),
+    (KroneckerPattern(8, 24, 48, 1), 2, false, KroneckerShape(8, 24, 48, 1)),
+    (KroneckerPattern(8, 48, 48, 2), 2, false, KroneckerShape(8, 48, 48, 2)),
+  ])
+  func mergedBlocksAreTheSameMatrix(
+    _ pattern: KroneckerPattern, size: Int, isExact: Bool, expected: KroneckerShape
+  ) throws {
+    let merged = pattern.shape.merged(elementSize: size, isExact: isExact)
+    #expect(merged == expected)
+    let w = MLXRandom.normal(
+      [pattern.a, pattern.b, pattern.c, pattern.d], key: MLXRandom.key(3))
+    let other = KroneckerPattern(merged.a, merged.b, merged.c, merged.d)
+    try expectClose(
+      other.matrix(pattern.shape.merge(w, into: merged)), pattern.matrix(w), .relative(0))
   }
 
   /// Many rows are permuted in parts, for MLX's sake: the same product.

@@ -131,11 +131,21 @@ public struct FactorModel: Sendable {
 
   /// Seconds of a block-diagonal factor by strided products.
   public func strided(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
-    blocks(s, rows: rows, elementSize: elementSize, launch: FactorModel.stridedLaunch)
+    blocks(merged(s, elementSize), rows: rows, elementSize: elementSize)
+  }
+
+  private func merged(_ s: KroneckerShape, _ elementSize: Int) -> KroneckerShape {
+    s.merged(elementSize: elementSize, isExact: elementSize == 4 && !allowsTF32)
+  }
+
+  /// Seconds to merge the weights of a factor for strided products; none where they are read as they are.
+  public func merging(_ s: KroneckerShape, elementSize: Int) -> Double {
+    let merged = merged(s, elementSize)
+    return merged == s ? 0 : packing(merged.weights, elementSize: elementSize)
   }
 
   private func blocks(
-    _ s: KroneckerShape, rows: Int, elementSize: Int, launch: Double
+    _ s: KroneckerShape, rows: Int, elementSize: Int, launch: Double = FactorModel.stridedLaunch
   ) -> Double {
     let m = Double(rows)
     return product(
@@ -151,7 +161,7 @@ public struct FactorModel: Sendable {
   /// of an earlier record (docs/log-gpu-factors.md).
   public func composed(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
     let m = Double(rows)
-    let product = strided(s, rows: rows, elementSize: elementSize)
+    let product = blocks(s, rows: rows, elementSize: elementSize)
     let (x, y) = (m * Double(s.inputs), m * Double(s.outputs))
     guard s.d > 1 else {
       return product + permutation(x, run: s.c, elementSize)
@@ -165,7 +175,7 @@ public struct FactorModel: Sendable {
   /// Seconds of a factor batch last by strided products: one, and where a and d are both above 1 one for
   /// each i.
   public func stridedBatchLast(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
-    strided(s, rows: rows, elementSize: elementSize)
+    blocks(s, rows: rows, elementSize: elementSize)
       + (s.d > 1 ? Double(s.a - 1) * FactorModel.nextProduct : 0)
   }
 

@@ -22,7 +22,7 @@ public struct StridedProducts: Sendable {
   }
 
   /// In as much memory besides as cuBLASLt's makers advise on Hopper, less where no sum is long.
-  private func multiply(
+  func multiply(
     _ product: StridedProduct, _ a: MLXArray, _ b: MLXArray, shape: [Int]
   ) -> MLXArray {
     var product = product
@@ -132,74 +132,5 @@ public struct StridedProducts: Sendable {
         result: .init(leading: s.n1, batchStride: inner1 * s.n1)),
       z, dy, shape: [s.n0, inner1, s.n1])
     return [dx, dcore0, dcore1]
-  }
-
-  // MARK: - Block-diagonal factors
-
-  /// x [M, a·c] and w [a, b, c, 1] → [M, a·b], batch first.
-  public func product(_ x: MLXArray, _ w: MLXArray, _ shape: KroneckerShape) -> MLXArray {
-    let function = CustomFunction(
-      forward: { inputs in [blocks(inputs[0], inputs[1], shape)] },
-      backward: { primals, cotangents, _ in
-        [
-          blockInputs(cotangents[0], primals[1], shape),
-          blockWeights(primals[0], cotangents[0], shape),
-        ]
-      })
-    return function([x, w.asType(dtype)])[0]
-  }
-
-  /// x [M, a·c] → [M, a·b].
-  func blocks(_ x: MLXArray, _ w: MLXArray, _ shape: KroneckerShape) -> MLXArray {
-    let (a, b, c, rows) = (shape.a, shape.b, shape.c, x.dim(0))
-    return multiply(
-      StridedProduct(
-        rows: rows, columns: b, inner: c, batch: a, a: .init(leading: a * c, batchStride: c),
-        b: .init(leading: c, batchStride: b * c, isTransposed: true),
-        result: .init(leading: a * b, batchStride: b)),
-      x, w, shape: [rows, a * b])
-  }
-
-  /// The gradient [M, a·c] of x.
-  func blockInputs(_ dy: MLXArray, _ w: MLXArray, _ shape: KroneckerShape) -> MLXArray {
-    let (a, b, c, rows) = (shape.a, shape.b, shape.c, dy.dim(0))
-    return multiply(
-      StridedProduct(
-        rows: rows, columns: c, inner: b, batch: a, a: .init(leading: a * b, batchStride: b),
-        b: .init(leading: c, batchStride: b * c), result: .init(leading: a * c, batchStride: c)),
-      dy, w, shape: [rows, a * c])
-  }
-
-  /// The gradient [a, b, c, 1] of w.
-  func blockWeights(_ x: MLXArray, _ dy: MLXArray, _ shape: KroneckerShape) -> MLXArray {
-    let (a, b, c, rows) = (shape.a, shape.b, shape.c, x.dim(0))
-    return multiply(
-      StridedProduct(
-        rows: b, columns: c, inner: rows, batch: a,
-        a: .init(leading: a * b, batchStride: b, isTransposed: true),
-        b: .init(leading: a * c, batchStride: c), result: .init(leading: c, batchStride: b * c)),
-      dy, x, shape: [a, b, c, 1])
-  }
-
-  /// x [a·c·d, M] and w [a, b, c, d] → [a·b·d, M], batch last: any pattern, without a gradient.
-  public func productBatchLast(
-    _ x: MLXArray, _ w: MLXArray, _ shape: KroneckerShape
-  ) -> MLXArray {
-    let (a, b, c, d, columns) = (shape.a, shape.b, shape.c, shape.d, x.dim(1))
-    // The weights are few: their blocks are put side by side.
-    let blocks = w.asType(dtype).transposed(0, 3, 1, 2)
-    // Blocks (i, l) lie at (i c d + l) M: one batch where a or d is 1, else one for each i.
-    let isOne = d == 1
-    func place(_ size: Int) -> StridedProduct.Place {
-      .init(
-        leading: d * columns, batchStride: isOne ? size * columns : columns,
-        outerStride: isOne ? 0 : size * d * columns)
-    }
-    return multiply(
-      StridedProduct(
-        rows: b, columns: columns, inner: c, batch: isOne ? a : d, outer: isOne ? 1 : a,
-        a: .init(leading: c, batchStride: b * c, outerStride: isOne ? 0 : d * b * c),
-        b: place(c), result: place(b)),
-      contiguous(blocks), x, shape: [a * b * d, columns])
   }
 }

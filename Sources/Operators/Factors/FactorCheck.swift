@@ -114,6 +114,9 @@ struct FactorCheck: Sendable, CustomStringConvertible {
     for rows in [1, 2, 16, 63] { add(factor(1, 64, 64, 16), rows) }
     add(factor(1, 64, 64, 16), 300, offset: 5)
     add(factor(12, 48, 192, 1), 555, .float32, .silu)
+    // Narrow blocks, of which some are multiplied as one.
+    add(factor(8, 48, 48, 1), 300, .float16, .gelu, extras: true)
+    add(factor(6, 96, 64, 1), 333)
     for pattern in [factor(1, 48, 48, 16), factor(2, 64, 96, 4), factor(3, 24, 37, 5)] {
       add(pattern, 333, .float32)
       add(pattern, 200, .float32, .gelu, extras: true)

@@ -94,6 +94,11 @@ extension FactorStep {
       case (.pair(let pair), .strided):
         let products = try StridedProducts.named(dtype: dtype, allowsTF32: allowsTF32)
         return [products.pack(weights[0], pair.shape), weights[1].asType(dtype)]
+      case (.factor(let pattern), .strided):
+        return [
+          try StridedProducts.named(dtype: dtype, allowsTF32: allowsTF32)
+            .pack(weights[0], pattern.shape)
+        ]
       case (.factor(let pattern), .kernel):
         return [
           try KroneckerKernels.named(pattern.shape, dtype: dtype).pack(weights[0], rows: rows)
@@ -134,6 +139,10 @@ extension FactorStep {
         return epilogue(
           try StridedProducts.named(dtype: dtype, allowsTF32: allowsTF32)
             .launch(x, packed: prepared[0], prepared[1], pair.shape))
+      case (.factor(let pattern), .strided):
+        return epilogue(
+          try StridedProducts.named(dtype: dtype, allowsTF32: allowsTF32)
+            .launch(x, packed: prepared[0], pattern.shape))
       case (.factor(let pattern), .kernel):
         return try KroneckerKernels.named(pattern.shape, dtype: dtype)
           .launch(x, packed: prepared[0], epilogue)

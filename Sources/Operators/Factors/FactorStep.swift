@@ -150,7 +150,9 @@ enum FactorStep: Hashable, Sendable {
     let size = dtype.size
     switch (self, method) {
     case (_, .matrix): return model.forming(inputs * outputs, elementSize: size)
-    case (_, .composed), (.factor, .strided): return 0
+    case (_, .composed): return 0
+    case (.factor(let pattern), .strided):
+      return model.merging(pattern.shape, elementSize: size)
     case (.pair(let pair), .strided):
       return pair.rank > 1
         ? model.packing(pair.m0 * pair.m1 * pair.n0 * pair.rank, elementSize: size) : 0

@@ -1,0 +1,114 @@
+import MLX
+
+extension KroneckerShape {
+  /// The shape of the same block-diagonal product (d = 1) in fewer blocks, with zeros beside the ones that are there.
+  ///
+  /// cuBLASLt's products are slow where the rows of a block are narrow and no whole lines of 128 bytes, and wait for
+  /// device memory all the same: so many neighbours become one block as make up whole lines, of up to 512 bytes. The
+  /// product of 48 blocks of 48 × 48 takes 0.071 ms instead of 0.094 (docs/log-gpu-factors.md). Exact float32 has no
+  /// arithmetic to spare. What is not finite in one of the neighbours reaches the others.
+  func merged(elementSize: Int, isExact: Bool) -> KroneckerShape {
+    let (rows, columns) = (b * elementSize, c * elementSize)
+    guard d == 1, !isExact, max(rows, columns) < 256 else { return self }
+    let count = [1, 2, 4, 8].first { count in
+      a % count == 0 && rows * count % 128 == 0 && columns * count % 128 == 0
+        && max(rows, columns) * count <= 512
+    }
+    return count.map { KroneckerShape(a / $0, b * $0, c * $0, 1) } ?? self
+  }
+
+  /// The weights [a, b, c, 1] of a product in those of the merged one.
+  func merge(_ w: MLXArray, into other: KroneckerShape) -> MLXArray {
+    let count = a / other.a
+    guard count > 1 else { return w }
+    let own = MLXArray.eye(count, dtype: w.dtype).reshaped(1, count, 1, count, 1)
+    return (w.reshaped(other.a, count, b, 1, c) * own).reshaped(other.a, other.b, other.c, 1)
+  }
+}
+
+// Block-diagonal factors.
+extension StridedProducts {
+  /// x [M, a·c] and w [a, b, c, 1] → [M, a·b], batch first.
+  public func product(_ x: MLXArray, _ w: MLXArray, _ shape: KroneckerShape) -> MLXArray {
+    let merged = merged(shape)
+    let function = CustomFunction(
+      forward: { inputs in [blocks(inputs[0], inputs[1], merged)] },
+      backward: { primals, cotangents, _ in
+        [
+          blockInputs(cotangents[0], primals[1], merged),
+          blockWeights(primals[0], cotangents[0], merged),
+        ]
+      })
+    return function([x, pack(w, shape)])[0]
+  }
+
+  /// w [a, b, c, 1] as ``launch(_:packed:_:)`` reads it.
+  public func pack(_ w: MLXArray, _ shape: KroneckerShape) -> MLXArray {
+    shape.merge(w.asType(dtype), into: merged(shape))
+  }
+
+  /// x [M, a·c] and a packed w → [M, a·b], without a gradient.
+  public func launch(
+    _ x: MLXArray, packed w: MLXArray, _ shape: KroneckerShape
+  ) -> MLXArray {
+    blocks(x, w, merged(shape))
+  }
+
+  private func merged(_ shape: KroneckerShape) -> KroneckerShape {
+    shape.merged(elementSize: dtype.size, isExact: dtype == .float32 && !allowsTF32)
+  }
+
+  /// x [M, a·c] → [M, a·b].
+  func blocks(_ x: MLXArray, _ w: MLXArray, _ shape: KroneckerShape) -> MLXArray {
+    let (a, b, c, rows) = (shape.a, shape.b, shape.c, x.dim(0))
+    return multiply(
+      StridedProduct(
+        rows: rows, columns: b, inner: c, batch: a, a: .init(leading: a * c, batchStride: c),
+        b: .init(leading: c, batchStride: b * c, isTransposed: true),
+        result: .init(leading: a * b, batchStride: b)),
+      x, w, shape: [rows, a * b])
+  }
+
+  /// The gradient [M, a·c] of x.
+  func blockInputs(_ dy: MLXArray, _ w: MLXArray, _ shape: KroneckerShape) -> MLXArray {
+    let (a, b, c, rows) = (shape.a, shape.b, shape.c, dy.dim(0))
+    return multiply(
+      StridedProduct(
+        rows: rows, columns: c, inner: b, batch: a, a: .init(leading: a * b, batchStride: b),
+        b: .init(leading: c, batchStride: b * c), result: .init(leading: a * c, batchStride: c)),
+      dy, w, shape: [rows, a * c])
+  }
+
+  /// The gradient [a, b, c, 1] of w.
+  func blockWeights(_ x: MLXArray, _ dy: MLXArray, _ shape: KroneckerShape) -> MLXArray {
+    let (a, b, c, rows) = (shape.a, shape.b, shape.c, x.dim(0))
+    return multiply(
+      StridedProduct(
+        rows: b, columns: c, inner: rows, batch: a,
+        a: .init(leading: a * b, batchStride: b, isTransposed: true),
+        b: .init(leading: a * c, batchStride: c), result: .init(leading: c, batchStride: b * c)),
+      dy, x, shape: [a, b, c, 1])
+  }
+
+  /// x [a·c·d, M] and w [a, b, c, d] → [a·b·d, M], batch last: any pattern, without a gradient.
+  public func productBatchLast(
+    _ x: MLXArray, _ w: MLXArray, _ shape: KroneckerShape
+  ) -> MLXArray {
+    let (a, b, c, d, columns) = (shape.a, shape.b, shape.c, shape.d, x.dim(1))
+    // The weights are few: their blocks are put side by side.
+    let blocks = w.asType(dtype).transposed(0, 3, 1, 2)
+    // Blocks (i, l) lie at (i c d + l) M: one batch where a or d is 1, else one for each i.
+    let isOne = d == 1
+    func place(_ size: Int) -> StridedProduct.Place {
+      .init(
+        leading: d * columns, batchStride: isOne ? size * columns : columns,
+        outerStride: isOne ? 0 : size * d * columns)
+    }
+    return multiply(
+      StridedProduct(
+        rows: b, columns: columns, inner: c, batch: isOne ? a : d, outer: isOne ? 1 : a,
+        a: .init(leading: c, batchStride: b * c, outerStride: isOne ? 0 : d * b * c),
+        b: place(c), result: place(b)),
+      contiguous(blocks), x, shape: [a * b * d, columns])
+  }
+}
