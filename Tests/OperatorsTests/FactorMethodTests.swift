@@ -52,6 +52,7 @@ import Testing
     (KroneckerPattern(8, 48, 48, 1), 4, true, KroneckerShape(8, 48, 48, 1)),
     (KroneckerPattern(5, 48, 48, 1), 2, false, KroneckerShape(5, 48, 48, 1)),
     (KroneckerPattern(8, 64, 64, 1), 2, false, KroneckerShape(8, 64, 64, 1)),
+    (KroneckerPattern(8, 32, 32, 1), 4, false, KroneckerShape(4, 64, 64, 1)),
     (KroneckerPattern(8, 24, 48, 1), 2, false, KroneckerShape(8, 24, 48, 1)),
     (KroneckerPattern(8, 48, 48, 2), 2, false, KroneckerShape(8, 48, 48, 2)),
   ])

@@ -3,16 +3,16 @@ import MLX
 extension KroneckerShape {
   /// The shape of the same block-diagonal product (d = 1) in fewer blocks, with zeros beside the ones that are there.
   ///
-  /// cuBLASLt's products are slow where the rows of a block are narrow and no whole lines of 128 bytes, and wait for
-  /// device memory all the same: so many neighbours become one block as make up whole lines, of up to 512 bytes. The
-  /// product of 48 blocks of 48 × 48 takes 0.071 ms instead of 0.094 (docs/log-gpu-factors.md). Exact float32 has no
-  /// arithmetic to spare. What is not finite in one of the neighbours reaches the others.
+  /// cuBLASLt's products are slow where the rows of a block are below 64 numbers or no whole lines of 128 bytes, and
+  /// have arithmetic to spare: so many neighbours become one block as make up such rows, of up to 512 bytes. The product
+  /// of 48 blocks of 48 × 48 in bfloat16 takes 0.072 ms instead of 0.094 (docs/log-gpu-factors.md). Exact float32 waits
+  /// for its arithmetic. What is not finite in one of the neighbours reaches the others.
   func merged(elementSize: Int, isExact: Bool) -> KroneckerShape {
     let (rows, columns) = (b * elementSize, c * elementSize)
     guard d == 1, !isExact, max(rows, columns) < 256 else { return self }
     let count = [1, 2, 4, 8].first { count in
-      a % count == 0 && rows * count % 128 == 0 && columns * count % 128 == 0
-        && max(rows, columns) * count <= 512
+      a % count == 0 && min(b, c) * count >= 64 && max(rows, columns) * count <= 512
+        && rows * count % 128 == 0 && columns * count % 128 == 0
     }
     return count.map { KroneckerShape(a / $0, b * $0, c * $0, 1) } ?? self
   }
