@@ -46,7 +46,7 @@ import Testing
       (pair(7, 5, 6, 9, 3), "g c1 x4 z4 p0 f1 s1", [109_328, 2688]),
       (pair(768, 1, 1, 768, 24), "g c1 x14 z4 p0 f1 s1", [229_808, 24576]),
       (pair(64, 64, 64, 64, 2), "g c8 x10 z3 p2 f2 s4", [229_776, 524_288]),
-      (pair(48, 64, 48, 64, 2), "g c8 x11 z3 p2 f2 s3", [229_792, 344_064]),
+      (pair(48, 64, 48, 64, 2), "g c8 x9 z3 p3 f2 s3", [229_792, 344_064]),
       (pair(128, 8, 8, 128, 4), "g c2 x10 z4 p1 f1 s1", [229_776, 32768]),
     ]
     for (shape, text, numbers) in expected {
@@ -123,7 +123,7 @@ import Testing
     }
   }
 
-  /// benchmarks/pair-plans-h200.json: 25088 rows, bf16, milliseconds of both kernels.
+  /// benchmarks/pair-plans-h200.json and pair-shares-h200.json: 25088 rows, bf16, milliseconds of both kernels.
   @Test func warpgroupsAreExpectedWhereTheyWon() {
     let measured: [(PairShape, Double, Double?)] = [
       (pair(64, 64, 64, 64, 1), 0.122, 0.203), (pair(48, 64, 48, 64, 1), 0.087, 0.149),
@@ -131,13 +131,14 @@ import Testing
       (pair(32, 32, 32, 32, 1), 0.033, 0.0375), (pair(24, 32, 24, 32, 1), 0.026, 0.030),
       (pair(64, 16, 16, 64, 4), 0.0325, 0.0435), (pair(128, 16, 16, 128, 8), 0.0705, nil),
       (pair(32, 48, 32, 48, 2), 0.0715, 0.138), (pair(32, 64, 32, 64, 2), 0.0875, 0.119),
-      (pair(64, 64, 64, 64, 2), 0.218, nil), (pair(48, 64, 48, 64, 2), 0.132, nil),
+      (pair(64, 64, 64, 64, 2), 0.218, nil), (pair(48, 64, 48, 64, 2), 0.127, nil),
+      (pair(64, 128, 64, 128, 1), 0.39, nil),
       (pair(32, 64, 32, 64, 4), 0.183, nil), (pair(32, 48, 32, 48, 4), 0.125, nil),
       (pair(1024, 1, 1, 1024, 32), 0.0305, nil), (pair(768, 1, 1, 768, 24), 0.024, nil),
     ]
     for (shape, groups, warps) in measured {
       let expected = PairGroupsPlan.named(shape)?.seconds(rows: 25088, gpu: h200) ?? 0
-      #expect((0.85...1.2).contains(expected * 1e3 / groups), "\(shape): \(expected)")
+      #expect((0.85...1.15).contains(expected * 1e3 / groups), "\(shape): \(expected)")
       if let warps, let other = PairPlan.named(shape)?.seconds(rows: 25088, gpu: h200) {
         #expect((expected < other) == (groups < warps), "\(shape): \(expected), \(other)")
       }

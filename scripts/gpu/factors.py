@@ -327,8 +327,8 @@ class PairGroupsPlan:
             (second * 0.57e-9 + written * 18e-9 + self.units * self.tasks * 0.15e-6) / second_groups,
             gathered * 39e-9 if self.cluster > 1 else 0,
             128 * (s.inputs + s.outputs) * clusters / 4.23e12,
-            128 * s.inputs * clusters * self.shares / 5.5e12 if self.shares > 1 else 0,
-            self.boxes * 1.72e-6 / (self.stages - self.window + 1),
+            128 * s.inputs * clusters * self.shares / 5e12 if self.shares > 1 else 0,
+            self.boxes * 1.72e-6 * (0.6 + 0.4 / self.shares) / (self.stages - self.window + 1),
             self.units / self.z_units * (0.45e-6 + self.unit_bytes / 1024 * 45e-9),
             self.units / self.places * (0.23e-6 + inner_chunks * 0.48e-6) if self.places else 0)
         return 5.6e-6 + ceil_div(ceil_div(rows, 64), clusters) * sum(part ** 4.6 for part in parts) ** (1 / 4.6)

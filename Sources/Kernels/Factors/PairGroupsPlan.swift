@@ -200,10 +200,11 @@ extension PairGroupsPlan {
 
   /// Seconds expected for so many rows.
   ///
-  /// A cluster takes step after step, of things that go on side by side: the first product with what it
-  /// gathers, the second with what it writes, what is sent, device memory, L2 where clusters share a row, and how soon
-  /// boxes of x, units and places come free; where two are about as long they get in each other's way. Fitted to 367 plans of 18 pairs at 25088
-  /// rows (docs/log-gpu-factors.md): 5 % off on average, the preferred plan 2 % slower than the best of each.
+  /// A cluster takes step after step, of things that go on side by side: the first product with what it gathers, the
+  /// second with what it writes, what is sent, device memory, L2 where clusters share a row, and how soon boxes of x,
+  /// units and places come free; where two are about as long they get in each other's way. To clusters that find it in L2
+  /// a box comes sooner. Fitted to 367 plans of 18 pairs and 218 shared ones of 19 at 25088 rows
+  /// (docs/log-gpu-factors.md): 5 % off on average, the preferred plan 2 % slower than the best of each.
   public func seconds(rows: Int, gpu: GPU) -> Double {
     let clusters = max(1, gpu.residentClusters(of: cluster) / shares)
     let turns = Double(ceilDivide(ceilDivide(rows, stepRows), clusters))
@@ -223,8 +224,8 @@ extension PairGroupsPlan {
         / Double(3 - firstGroups),
       cluster > 1 ? gathered * 39e-9 : 0,
       Double(stepRows * 2 * (shape.inputs + shape.outputs) * clusters) / gpu.copyRate,
-      shares > 1 ? Double(stepRows * 2 * shape.inputs * clusters * shares) / 5.5e12 : 0,
-      Double(boxes) * 1.72e-6 / Double(stages - window + 1),
+      shares > 1 ? Double(stepRows * 2 * shape.inputs * clusters * shares) / 5e12 : 0,
+      Double(boxes) * 1.72e-6 * (0.6 + 0.4 / Double(shares)) / Double(stages - window + 1),
       Double(stepUnits) / Double(units) * (0.45e-6 + unit * 45e-9),
       places > 0
         ? Double(stepUnits) / Double(places) * (0.23e-6 + Double(innerChunks) * 0.48e-6) : 0,
