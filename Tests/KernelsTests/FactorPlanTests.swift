@@ -13,7 +13,7 @@ import Testing
     PairShape(m0: m0, m1: m1, n0: n0, n1: n1, rank: rank)
   }
 
-  /// Bytes of shared memory, tiles of a part and words of a part: those of scripts/gpu/factors.py, whose
+  /// Bytes of shared memory, tiles of a part and words of a part: those of scripts/gpu/factors, whose
   /// plans a device has checked.
   @Test func pairsAreDividedAsInThePythonLauncher() {
     let expected: [(PairShape, String, [Int])] = [

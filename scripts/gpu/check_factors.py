@@ -1,7 +1,8 @@
 """Kernels of factors against their definitions: max |ours - exact| <= 2 max |plain - exact| + floor.
 
 `plain` is the same job in the same precision by torch, `exact` in float64. Outputs start as NaN, and NaN fails; every launch is
-repeated and has to give the same bits. usage: check_factors.py [--memcheck | --racecheck: few, for compute-sanitizer] [--groups: only what Hopper's warpgroups and turns do of single factors]
+repeated and has to give the same bits. usage: check_factors.py [--memcheck | --racecheck: few, for compute-sanitizer]
+[--groups: only what Hopper's warpgroups and turns do of single factors]
 [--pair-groups: only pairs by warpgroups]
 """
 
@@ -339,7 +340,8 @@ def groups():
     # Warpgroups that differ in l, with copying threads and without; each warpgroup's outputs by maps; runs that two blocks share.
     split = lambda plan: plan.places > 0 and plan.width < plan.slice
     alone = lambda plan: plan.places > 0 and plan.width == plan.slice
-    for patterns, chosen in ((((2, 96, 96, 16), (1, 96, 48, 32), (1, 100, 52, 48)), split), (((3, 100, 52, 4), (2, 96, 70, 8), (1, 48, 64, 6), (2, 64, 112, 3)), alone),
+    for patterns, chosen in ((((2, 96, 96, 16), (1, 96, 48, 32), (1, 100, 52, 48)), split),
+                             (((3, 100, 52, 4), (2, 96, 70, 8), (1, 48, 64, 6), (2, 64, 112, 3)), alone),
                              (((1, 96, 80, 24), (2, 64, 64, 3)), lambda plan: plan.tensor == 2 and plan.cluster == 2)):
         for pattern in patterns:
             for producers in (0, 128) if chosen is split else (128,):

@@ -18,7 +18,8 @@ parser.add_argument("out")
 parser.add_argument("--shapes", default="64x64x64x64x1,32x64x32x64x1,32x32x32x32x1,24x32x24x32x1,32x32x32x32x2,32x32x32x32x4,64x64x64x64x2,"
                     "32x64x32x64x2,64x16x16x64x4,1024x1x1x1024x64")
 parser.add_argument("--rows", type=int, default=25088)
-parser.add_argument("--groups", action="store_true", help="Hopper's warpgroups, where they are expected to be nearly as fast as the best, and the other kernel's plan by rule only")
+parser.add_argument("--groups", action="store_true",
+                    help="Hopper's warpgroups, where they are expected to be nearly as fast as the best, and the other kernel's plan by rule only")
 options = parser.parse_args()
 
 
