@@ -66,6 +66,8 @@ import Testing
     let other = KroneckerPattern(merged.a, merged.b, merged.c, merged.d)
     try expectClose(
       other.matrix(pattern.shape.merge(w, into: merged)), pattern.matrix(w), .relative(0))
+    let gradient = grad { sum(pattern.shape.merge($0, into: merged) * 2) }(w)
+    try expectClose(gradient, MLXArray.full(w.shape, values: MLXArray(2.0 as Float)), .relative(0))
   }
 
   /// Many rows are permuted in parts, for MLX's sake: the same product.

@@ -17,12 +17,15 @@ extension KroneckerShape {
     return count.map { KroneckerShape(a / $0, b * $0, c * $0, 1) } ?? self
   }
 
-  /// The weights [a, b, c, 1] of a product in those of the merged one.
+  /// The weights [a, b, c, 1] of a product in those of the merged one, by one operation.
   func merge(_ w: MLXArray, into other: KroneckerShape) -> MLXArray {
     let count = a / other.a
     guard count > 1 else { return w }
-    let own = MLXArray.eye(count, dtype: w.dtype).reshaped(1, count, 1, count, 1)
-    return (w.reshaped(other.a, count, b, 1, c) * own).reshaped(other.a, other.b, other.c, 1)
+    let own = (0..<count * count).map { $0 % (count + 1) == 0 }
+    let zero = MLXArray(bytes: [UInt8](repeating: 0, count: w.dtype.size), [], dtype: w.dtype)
+    return which(
+      MLXArray(own, [1, count, 1, count, 1]), w.reshaped(other.a, count, b, 1, c), zero
+    ).reshaped(other.a, other.b, other.c, 1)
   }
 }
 
