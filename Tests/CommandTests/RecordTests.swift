@@ -52,14 +52,27 @@ import Testing
     }
   }
 
-  @Test func aRecordOfAnotherKindIsRefusedAndKept() throws {
+  @Test(arguments: [#"{"factors": [{}], "layers": []}"#, #"{"factors": [{"#, "[]", ""])
+  func aRecordOfAnotherKindIsRefusedAndKept(_ text: String) throws {
     try withTemporaryFolder { folder in
       let file = folder.appending(path: "record.json")
-      let text = #"{"factors": [{}], "layers": []}"#
       try text.write(to: file, atomically: true, encoding: .utf8)
       let result = try record(["false", "/dev/null", file.path])
       #expect(result.status == 1 && result.text.contains("give another name"))
       #expect(try String(contentsOf: file, encoding: .utf8) == text)
+    }
+  }
+
+  @Test(arguments: [
+    (["no-such-command", "/dev/null"], "name one"), (["false", "/nowhere"], "name one"),
+  ])
+  func whatIsNotThereIsSaid(_ arguments: [String], word: String) throws {
+    try withTemporaryFolder { folder in
+      let file = folder.appending(path: "record.json")
+      let result = try record(arguments + [file.path])
+      #expect(result.status == 1 && result.text.contains(word))
+      #expect(!result.text.contains("Traceback"))
+      #expect(!FileManager.default.fileExists(atPath: file.path))
     }
   }
 }

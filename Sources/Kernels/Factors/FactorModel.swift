@@ -135,7 +135,7 @@ public struct FactorModel: Sendable {
   }
 
   private func merged(_ s: KroneckerShape, _ elementSize: Int) -> KroneckerShape {
-    s.merged(elementSize: elementSize, isExact: elementSize == 4 && !allowsTF32)
+    s.merged(elementSize: elementSize, allowsTF32: allowsTF32)
   }
 
   /// Seconds to merge the weights of a factor for strided products; none where they are read as they are.

@@ -48,8 +48,7 @@ public struct PairGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   /// Boxes that must be there together: an instruction's, and those of the one before in its chunk, which may still be
   /// reading.
   private var heldBoxes: Int {
-    if shape.isLowRank { return 2 }
-    return stride(from: 0, to: inner, by: span).map { inner in
+    stride(from: 0, to: inner, by: span).map { inner in
       let before = max(inner / 8 * 8, inner - span) / shape.rank
       let end = ceilDivide((inner / shape.rank + 1) * shape.m0, 16)
       return (end - 1) / 4 + 1 - before * shape.m0 / 16 / 4

@@ -7,9 +7,9 @@ extension KroneckerShape {
   /// have arithmetic to spare: so many neighbours become one block as make up such rows, of up to 512 bytes. The product
   /// of 48 blocks of 48 × 48 in bfloat16 takes 0.072 ms instead of 0.094 (docs/log-gpu-factors.md). Exact float32 waits
   /// for its arithmetic. What is not finite in one of the neighbours reaches the others.
-  func merged(elementSize: Int, isExact: Bool) -> KroneckerShape {
+  func merged(elementSize: Int, allowsTF32: Bool) -> KroneckerShape {
     let (rows, columns) = (b * elementSize, c * elementSize)
-    guard d == 1, !isExact, max(rows, columns) < 256 else { return self }
+    guard d == 1, allowsTF32 || elementSize < 4, max(rows, columns) < 256 else { return self }
     let count = [1, 2, 4, 8].first { count in
       a % count == 0 && min(b, c) * count >= 64 && max(rows, columns) * count <= 512
         && rows * count % 128 == 0 && columns * count % 128 == 0
@@ -58,7 +58,7 @@ extension StridedProducts {
   }
 
   private func merged(_ shape: KroneckerShape) -> KroneckerShape {
-    shape.merged(elementSize: dtype.size, isExact: dtype == .float32 && !allowsTF32)
+    shape.merged(elementSize: dtype.size, allowsTF32: allowsTF32)
   }
 
   /// x [M, a·c] → [M, a·b].

@@ -5,6 +5,7 @@ from itertools import product
 from nvrtc import ELEMENTS, Kernel
 
 from .groups_plan import GroupsPlan, groups_aligned
+from .kronecker import pack_weights
 from .sizes import ACTIVATIONS, SHARED_LIMIT, ceil_div, epilogue_parts, round_up
 
 
@@ -118,13 +119,7 @@ class Groups:
         self.maps = None
 
     def pack(self, torch, w, transposed=False):
-        plan = self.plan
-        a, b, c, d = plan.pattern
-        words = a * plan.slices * plan.parts * plan.block_bytes // 4
-        packed = torch.full((words,), -1, device="cuda", dtype=torch.int32)
-        strides = [b * c * d, d, b * d, 1] if transposed else [b * c * d, c * d, d, 1]
-        self.pack_kernel(ceil_div(words, 256), 256, w, packed, *strides)
-        return packed
+        return pack_weights(torch, self.pack_kernel, self.plan, self.plan.block_bytes // 4, w, transposed)
 
     def __call__(self, x, packed, y, bias=None, gate=None, residual=None):
         plan, rows = self.plan, x.shape[0]
@@ -137,8 +132,7 @@ class Groups:
                 self.maps = x.new_full((size,), float("nan"))
             maps = [self.maps]
         self.kernel(grid, 256 + plan.producers, x, packed, bias, gate, residual, y, *maps, y.stride(0), aligned,
-                    epilogue_parts(bias, gate, residual), rows,
-                    x.stride(0))
+                    epilogue_parts(bias, gate, residual), rows, x.stride(0))
 
 
 class Turn:

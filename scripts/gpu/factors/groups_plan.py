@@ -1,11 +1,10 @@
 """How a grid divides a single factor among Hopper's warpgroups (Factors/KroneckerGroupsShape.cuh)."""
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 from .sizes import SHARED_LIMIT, SMS, ceil_div, round_up
-
-_pitches = {}
 
 
 @dataclass(frozen=True)
@@ -211,22 +210,19 @@ class GroupsPlan:
                 + (f" cluster {self.cluster}" if self.cluster > 1 else ""))
 
 
+@cache
 def groups_pitch(run, stride, access, far):
     """Bytes between rows: the fewest for which lanes of one access (of `access` bytes at `stride` bytes) share the fewest banks; `far`:
     neighbouring lanes take rows 0, 4, 1, 5 ..."""
-    key = "groups", run, stride, access, far
-    if key not in _pitches:
-        words = access // 4 if access in (16, 8) else 1
-        best = None
-        for pad in range(0, 128, 16):
-            pitch = round_up(run, 16) + pad
-            rows = [row // 2 + row % 2 * 4 if far else row for row in range(8)]
-            banks = [(rows[lane // 4] * pitch + lane % 4 * stride + 4 * w) // 4 % 32 for lane in range(32 // words) for w in range(words)]
-            conflicts = max(banks.count(v) for v in set(banks))
-            if best is None or conflicts < best[0]:
-                best = (conflicts, pitch)
-        _pitches[key] = best[1]
-    return _pitches[key]
+    words = access // 4 if access in (16, 8) else 1
+    rows = [row // 2 + row % 2 * 4 if far else row for row in range(8)]
+
+    def conflicts(pitch):
+        banks = [(rows[lane // 4] * pitch + lane % 4 * stride + 4 * w) // 4 % 32 for lane in range(32 // words) for w in range(words)]
+        return max(banks.count(v) for v in set(banks))
+
+    least = round_up(run, 16)
+    return min(range(least, least + 128, 16), key=conflicts)
 
 
 def groups_aligned(pattern, size):

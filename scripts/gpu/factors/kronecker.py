@@ -1,13 +1,12 @@
 """Single factors by warp-wide instructions: plans (Factors/KroneckerShape.cuh) and launches."""
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 from nvrtc import ELEMENTS, Kernel
 
 from .sizes import ACTIVATIONS, SHARED_LIMIT, SMS, ceil_div, epilogue_parts, round_up
-
-_pitches = {}
 
 
 @dataclass(frozen=True)
@@ -107,25 +106,19 @@ def read_group(width):
     return next(g for g in (8, 6, 4, 3, 2, 1) if width % g == 0)
 
 
+@cache
 def row_pitch(slice, width, steps):
     """Bytes between rows in shared memory: the fewest for which the lanes of one access share no bank, if there is such a pitch."""
-    key = slice, width, steps
-    if key not in _pitches:
-        least = steps * 32 * slice
-        words = {8: 4, 4: 2}.get(read_group(width), 1)
-        best = None
-        for pad in range(0, 128, 16):
-            pitch = least + pad
-            if slice == 1:
-                conflicts = 0 if pitch // 16 % 2 else 1
-            else:
-                banks = [((lane // 4) * pitch + (lane % 4) * slice * 2 + 4 * w) // 4 % 32
-                         for lane in range(32 // words) for w in range(words)]
-                conflicts = max(banks.count(v) for v in set(banks))
-            if best is None or conflicts < best[0]:
-                best = (conflicts, pitch)
-        _pitches[key] = best[1]
-    return _pitches[key]
+    least = steps * 32 * slice
+    words = {8: 4, 4: 2}.get(read_group(width), 1)
+
+    def conflicts(pitch):
+        if slice == 1:
+            return 0 if pitch // 16 % 2 else 1
+        banks = [((lane // 4) * pitch + (lane % 4) * slice * 2 + 4 * w) // 4 % 32 for lane in range(32 // words) for w in range(words)]
+        return max(banks.count(v) for v in set(banks))
+
+    return min(range(least, least + 128, 16), key=conflicts)
 
 
 def kronecker_candidates(pattern, aligned=True):
@@ -178,6 +171,16 @@ def kronecker_choice(pattern, rows, aligned=True):
     return min(predicted, key=predicted.get), plan, predicted
 
 
+def pack_weights(torch, kernel, plan, part_words, w, transposed):
+    """Weights [a, b, c, d] of the factor, or (transposed) of the one whose transpose this is: for the input gradient."""
+    a, b, c, d = plan.pattern
+    words = a * plan.slices * plan.parts * part_words
+    packed = torch.full((words,), -1, device="cuda", dtype=torch.int32)
+    strides = [b * c * d, d, b * d, 1] if transposed else [b * c * d, c * d, d, 1]
+    kernel(ceil_div(words, 256), 256, w, packed, *strides)
+    return packed
+
+
 class Kronecker:
     """Kernels and launches of one factor, batch first."""
 
@@ -193,14 +196,7 @@ class Kronecker:
         self.kernel = Kernel("Factors/Kronecker.cu", "kronecker_" + tag, defines, plan.shared)
 
     def pack(self, torch, w, transposed=False):
-        """Weights [a, b, c, d] of the factor, or (transposed) of the one whose transpose this is: for the input gradient."""
-        plan = self.plan
-        a, b, c, d = plan.pattern
-        words = a * plan.slices * plan.parts * plan.part_words
-        packed = torch.full((words,), -1, device="cuda", dtype=torch.int32)
-        strides = [b * c * d, d, b * d, 1] if transposed else [b * c * d, c * d, d, 1]
-        self.pack_kernel(ceil_div(words, 256), 256, w, packed, *strides)
-        return packed
+        return pack_weights(torch, self.pack_kernel, self.plan, self.plan.part_words, w, transposed)
 
     def __call__(self, x, packed, y, bias=None, gate=None, residual=None):
         plan, rows = self.plan, x.shape[0]

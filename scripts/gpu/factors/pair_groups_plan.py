@@ -102,8 +102,6 @@ class PairGroupsPlan:
     @property
     def held_boxes(self):
         """Boxes that must be there together: an instruction's, and those of the one before in its chunk, which may still be reading."""
-        if self.low_rank:
-            return 2
         s, most = self.shape, 0
         for inner in range(0, self.inner, self.span):
             before = max(inner // 8 * 8, inner - self.span) // s.rank

@@ -71,6 +71,7 @@ class PairPlan:
     stages: int
     buffers: int
     bulk: bool = True
+    shares = 1
 
     @property
     def inner(self):

@@ -42,8 +42,6 @@ class Pair:
         self.pack_kernel(ceil_div(words, 256), 256, first, second, packed, *strides0, *strides1)
         return packed
 
-    shares = 1
-
     @property
     def step_rows(self):
         return 16 * self.plan.row_blocks
@@ -63,7 +61,7 @@ class Pair:
         rows = x.shape[0]
         if self.resident is None:
             self.resident = self.kernel.resident_clusters(PAIR_THREADS)
-        shares = self.shares
+        shares = self.plan.shares
         clusters = max(1, min(self.resident // shares, ceil_div(rows, self.step_rows))) * shares
         target = y if y is not None else x
         run = 4 * self.shape.run_tiles
@@ -92,10 +90,6 @@ class PairGroups(Pair):
 
     step_rows = 64
 
-    @property
-    def shares(self):
-        return self.plan.shares
-
     def allocate_inner(self, torch, rows, dtype):
         p = self.plan
         return torch.full((ceil_div(rows, 64), p.shares * p.cluster * p.units * p.unit_bytes // 2), float("nan"), device="cuda", dtype=dtype)
@@ -106,7 +100,7 @@ class PairGroups(Pair):
 
     def workspace(self, x):
         if self.maps is None:
-            self.maps = x.new_full((64 * 132,), float("nan"))
+            self.maps = x.new_full((64 * SMS,), float("nan"))
         return [self.maps]
 
 

@@ -19,10 +19,9 @@ extern "C" __global__ void __launch_bounds__(256) TESSERA_KERNEL(
     const Storage* __restrict__ core0, const Storage* __restrict__ core1, u32* __restrict__ packed, int stride0I, int stride0P,
     int stride0J, int stride0S, int stride1J, int stride1I, int stride1S, int stride1Q) {
   const int index = blockIdx.x * 256 + threadIdx.x;
-  const int share = index / (blockWords0 + blockWords1) / clusterSize, block = index / (blockWords0 + blockWords1) % clusterSize;
-  const int firstJ = share * n0;
+  const int number = index / (blockWords0 + blockWords1), block = number % clusterSize, firstJ = number / clusterSize * n0;
   int word = index % (blockWords0 + blockWords1);
-  if (share >= shares) return;
+  if (number >= shares * clusterSize) return;
   const bool second = word >= blockWords0;
   if (second) word -= blockWords0;
   // A tile of 8 columns of one step is 64 words.
