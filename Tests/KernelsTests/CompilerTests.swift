@@ -189,12 +189,13 @@ struct CompilationTests {
       (.init(1, 48, 48, 16), .float32, true), (.init(1, 48, 48, 16), .float32, false),
       (.init(1, 64, 64, 16), .bfloat16, true), (.init(2, 64, 40, 32), .float16, true),
       (.init(1, 64, 96, 24), .bfloat16, true), (.init(2, 128, 128, 6), .float16, true),
-      (.init(3, 80, 48, 12), .float32, false),
+      (.init(3, 80, 48, 12), .float32, false), (.init(2, 96, 384, 1), .bfloat16, true),
+      (.init(2, 128, 512, 1), .float32, false), (.init(2, 64, 320, 4), .float32, false),
     ].flatMap { shape, dtype, allowsTF32 in
       KroneckerGroupsKernels.variants(
         shape, rows: 512, dtype: dtype, allowsTF32: allowsTF32, gpu: h200, epilogue: bias)
     }
-    #expect(Set(variants).count == 18)
+    #expect(Set(variants).count == 24)
     let pairs = [
       (PairShape(m0: 24, m1: 32, n0: 16, n1: 40, rank: 1), DType.bfloat16),
       (.init(m0: 7, m1: 5, n0: 6, n1: 9, rank: 3), .float16),
@@ -212,7 +213,8 @@ struct CompilationTests {
     }
     #expect(Set((variants + pairs).map(\.cluster)).isSuperset(of: [nil, 1, 2, 8]))
     let turns = TurnedProducts.variants(
-      KroneckerShape(2, 16, 24, 3), dtype: .float32, epilogue: bias, gradients: true)
+      KroneckerShape(2, 16, 24, 3), rows: 512, dtype: .float32, allowsTF32: true, gpu: h200,
+      epilogue: bias, gradients: true)
     #expect(Set(turns).count == 5)
     for (variant, architecture) in zip(turns, ["sm_80", "sm_90a", "sm_100a", "sm_80", "sm_90a"]) {
       let code = try compiler.compile(variant, architecture: architecture)

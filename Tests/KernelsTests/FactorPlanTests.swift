@@ -226,6 +226,19 @@ import Testing
         .init(3, 80, 48, 12), 1024, 4, true, "l12/6 j40/40 rows 64 k8 x3 exact runs w3 cluster 2",
         [206_144, 400, 16], 1.341e-05
       ),
+      (
+        .init(16, 384, 96, 1), 25088, 2, false, "l1/1 j128/128 rows 128 k96 x6 stay runs w2",
+        [205_168, 192, 11], 0.0001156
+      ),
+      (
+        .init(48, 512, 512, 1), 25088, 4, true,
+        "l1/1 j128/128 rows 128 k64 x2 exact runs cluster 2",
+        [200_880, 272, 2], 0.005263
+      ),
+      (
+        .init(2, 64, 320, 4), 333, 4, true, "l4/4 j32/32 rows 128 k8 x6 exact",
+        [196_720, 192, 3], 1.102e-05
+      ),
     ]
     for (shape, rows, size, isExact, text, numbers, seconds) in expected {
       let plan = KroneckerGroupsPlan.best(
@@ -249,7 +262,7 @@ import Testing
   @Test func everyCandidateFitsTheKernelAndCoversTheFactor() {
     for shape in [
       KroneckerShape(3, 50, 37, 7), .init(1, 33, 65, 40), .init(2, 128, 512, 4),
-      .init(2, 96, 40, 48), .init(1, 48, 32, 24), .init(2, 64, 48, 6),
+      .init(2, 96, 40, 48), .init(1, 48, 32, 24), .init(2, 64, 48, 6), .init(3, 128, 512, 1),
     ] {
       for (size, isExact) in [(2, false), (4, false), (4, true)] {
         var count = 0
@@ -260,6 +273,10 @@ import Testing
           #expect(
             plan.slice % plan.width == 0 && plan.tiles <= 16 && plan.parts % plan.cluster == 0)
           #expect(plan.width * plan.tiles <= (plan.isTensor && !isExact ? 48 : 32))
+          let isLong = isExact && shape.c > KroneckerGroupsPlan.longestExactSum
+          #expect((plan.partialChunks > 0) == isLong)
+          #expect(!isLong || plan.width * plan.tiles <= 16)
+          #expect((plan.partialChunks - 1) * plan.chunk < KroneckerGroupsPlan.longestExactSum)
           #expect(plan.slices * plan.slice >= shape.d && plan.parts * plan.part >= shape.b)
           #expect(
             plan.chunks * plan.chunk >= shape.c && plan.pitch >= plan.chunk * plan.slice * size)
@@ -301,17 +318,12 @@ import Testing
   /// docs/log-gpu-factors.md, batch last: 64 products of few columns begin later than they run.
   @Test func manySmallProductsAreLeftToComposedOnes() {
     let model = FactorModel(h200)
-    let shape = KroneckerShape(64, 48, 192, 4)
-    for (rows, isStrided) in [(512, false), (25088, true)] {
+    let shape = KroneckerShape(64, 48, 192, 64)
+    for (rows, isStrided) in [(64, false), (25088, true)] {
       let strided = model.stridedBatchLast(shape, rows: rows, elementSize: 2)
       let composed = model.composedBatchLast(shape, rows: rows, elementSize: 2)
       #expect((strided < composed) == isStrided)
     }
-    // With few rows both wait for the host.
-    let blocks = KroneckerShape(12, 64, 64, 1)
-    #expect(
-      model.stridedBatchLast(blocks, rows: 512, elementSize: 2)
-        == model.composedBatchLast(blocks, rows: 512, elementSize: 2))
   }
 
   /// The models rank by bytes: fewer rows never take longer, and preparing never makes a product slower.

@@ -301,6 +301,8 @@ def groups():
         groups_case((1, 96, 96, 32), 200, choose=lambda plan: plan.producers == 0 and plan.cluster == 2)
         groups_case((1, 48, 36, 4), 200, choose=lambda plan: plan.places > 0)
         groups_case((1, 48, 64, 6), 200, choose=lambda plan: plan.places > 0)
+        groups_case((3, 96, 80, 1), 200)
+        groups_case((1, 64, 320, 1), 150, "float32", exact=True)
         turn_case(2, 37, 5, 9, extras=True)
         turn_case(1, 64, 96, 9)
         return
@@ -309,9 +311,19 @@ def groups():
         groups_case(pattern, 501)
         groups_case(pattern, 1201, "float16", activation="silu", extras=True, plan_index=7)
         groups_case(pattern, 333, "float32", plan_index=index % 3)
-        if max(pattern[1:3]) <= 192:
-            groups_case(pattern, 200, "float32", exact=True)
+        groups_case(pattern, 200, "float32", exact=True)
         groups_case(pattern, 5000, choose=lambda plan: not plan.stationary)
+    # Blocks, and exact sums that are long.
+    for pattern in ((1, 96, 384, 1), (12, 64, 64, 1), (3, 104, 72, 1), (2, 128, 512, 1)):
+        for stationary in (True, False):
+            choose = lambda plan: plan.stationary == stationary
+            groups_case(pattern, 777, choose=choose)
+            groups_case(pattern, 333, "float16", activation="gelu", extras=True, choose=choose)
+            if pattern[1] % 64 == 0:
+                groups_case(pattern, 333, "float32", choose=choose)
+                groups_case(pattern, 130, "float32", exact=True, choose=choose)
+    groups_case((5, 64, 40, 1), 100, offset=3, extra_pitch=5, aligned=True)
+    groups_case((2, 64, 320, 4), 200, "float32", exact=True)
     # By tensor maps: whole lines and lines of 32 bytes, alone and shared; ragged everywhere; rows that begin anywhere fall back.
     for pattern in ((1, 64, 64, 16), (2, 64, 40, 32), (3, 100, 52, 4), (2, 96, 70, 48), (2, 144, 60, 2), (3, 100, 50, 8), (1, 192, 192, 64)):
         for stationary in (True, False):

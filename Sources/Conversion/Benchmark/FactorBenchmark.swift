@@ -11,7 +11,7 @@ public struct FactorBenchmark: Codable, Sendable {
   public struct Path: Codable, Sendable {
     /// A ``/Operators/FactorMethod``, `einsum`, or `dense`, whose matrix is there.
     ///
-    /// On a GPU and batch first the methods' weights are there too, as they read them.
+    /// On a GPU the methods' weights are there too, as they read them.
     public var name: String
     /// What was measured.
     public var timing: Timing
@@ -147,7 +147,7 @@ public struct FactorBenchmark: Codable, Sendable {
     _ pattern: KroneckerPattern, rows: Int, dtype: DType, layout: FactorLayout,
     ceilings: Ceilings, energy: (meter: EnergyMeter, seconds: Double)?
   ) throws -> Row {
-    let isPrepared = layout == .first && Device.default == .gpu
+    let isPrepared = Device.default == .gpu
     let choice = try pattern.choice(
       rows: rows, dtype: dtype, layout: layout, for: isPrepared ? .preparedProduct : .product)
     let keys = MLXRandom.split(key: MLXRandom.key(3), into: 8)
@@ -176,13 +176,16 @@ public struct FactorBenchmark: Codable, Sendable {
         continue
       }
       if isPrepared {
-        let prepared = pattern.prepare(w, by: method, rows: rows)
+        let prepared = pattern.prepare(w, by: method, rows: rows, layout: layout)
         do { try eval(prepared) } catch {
           skipped[method.rawValue] = "\(error)"
           continue
         }
         jobs.append(
-          (method.rawValue, { [pattern.product(next(), prepared: prepared, by: method)] }))
+          (
+            method.rawValue,
+            { [pattern.product(next(), prepared: prepared, by: method, layout: layout)] }
+          ))
       } else {
         jobs.append(
           (method.rawValue, { [pattern.product(next(), w, by: method, layout: layout)] }))

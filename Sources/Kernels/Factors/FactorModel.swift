@@ -23,12 +23,13 @@ public struct FactorModel: Sendable {
   static let launch = 3e-6
   /// Seconds that the host takes at least to begin a kernel, a product of cuBLASLt, which is recorded, and MLX's
   /// own product of one row: with few rows the GPU is done sooner.
-  static let kernelHost = 6.3e-6, libraryHost = 13e-6, rowHost = 5.5e-6
+  ///
+  /// Hosts differ by half.
+  static let kernelHost = 10e-6, libraryHost = 21e-6, rowHost = 7.6e-6
   /// Seconds to begin a batch of strided products.
   static let stridedLaunch = 5e-6
-  /// Seconds that each further product of a list adds: 6 µs where products are short, less where they run
-  /// side by side.
-  static let nextProduct = 4e-6
+  /// Seconds that each further product of a list adds, where they run side by side, and for the host.
+  static let nextProduct = (device: 4e-6, host: 10e-6)
   /// Seconds to begin a dense product.
   static let denseLaunch = 7e-6
   /// Seconds to begin the kernel of warp-wide instructions and to load the weights of its blocks.
@@ -39,8 +40,9 @@ public struct FactorModel: Sendable {
   static let denseShare = 0.82
   /// Seconds to begin the operations that form a factor's matrix.
   static let forming = 50e-6
-  /// How much longer than a copy's a batch of skinny products takes for its bytes.
-  static let productBytes = 1.2
+  /// How much longer than a copy's a batch of skinny products takes for its bytes; of blocks batch first for those that it
+  /// writes, while what it reads takes no longer.
+  static let productBytes = 1.2, writtenBytes = 1.4
   /// The same of products whose blocks are narrower than 128 bytes on both sides.
   static let narrowBytes = 1.75
   /// The share of a copy's rate that MLX's permutations reach where 28 bytes or more stay together; in
@@ -131,7 +133,17 @@ public struct FactorModel: Sendable {
 
   /// Seconds of a block-diagonal factor by strided products.
   public func strided(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
-    blocks(merged(s, elementSize), rows: rows, elementSize: elementSize)
+    let s = merged(s, elementSize)
+    let m = Double(rows)
+    let moved =
+      m * (Double(s.inputs) + FactorModel.writtenBytes * Double(s.outputs)) + Double(s.weights)
+    return isNarrow(s, elementSize)
+      ? blocks(s, rows: rows, elementSize: elementSize)
+      : product(moved, m * Double(s.weights), elementSize, bytes: 1)
+  }
+
+  private func isNarrow(_ s: KroneckerShape, _ elementSize: Int) -> Bool {
+    max(s.b, s.c) * elementSize < 128
   }
 
   private func merged(_ s: KroneckerShape, _ elementSize: Int) -> KroneckerShape {
@@ -151,8 +163,7 @@ public struct FactorModel: Sendable {
     return product(
       m * Double(s.inputs + s.outputs) + Double(s.weights), m * Double(s.weights), elementSize,
       launch: launch,
-      bytes: max(s.b, s.c) * elementSize < 128
-        ? FactorModel.narrowBytes : FactorModel.productBytes)
+      bytes: isNarrow(s, elementSize) ? FactorModel.narrowBytes : FactorModel.productBytes)
   }
 
   /// Seconds of a factor composed of MLX operations.
@@ -172,18 +183,24 @@ public struct FactorModel: Sendable {
     return product + cost * Double(elementSize) / gpu.copyRate
   }
 
-  /// Seconds of a factor batch last by strided products: one, and where a and d are both above 1 one for
-  /// each i.
+  /// Seconds of a factor with d > 1 batch last by strided products: one, and where a is above 1 one for each i or
+  /// each l.
   public func stridedBatchLast(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
-    blocks(s, rows: rows, elementSize: elementSize)
-      + (s.d > 1 ? Double(s.a - 1) * FactorModel.nextProduct : 0)
+    let (device, host) = FactorModel.nextProduct
+    let others = Double(min(s.a, s.d) - 1)
+    return max(
+      blocks(s, rows: rows, elementSize: elementSize) + others * device,
+      FactorModel.libraryHost + others * host)
   }
 
   /// Seconds of a factor batch last composed of MLX operations: with d = 1 the product alone, else copies of
   /// x and y too, 2.5 times what moving both once takes.
+  ///
+  /// The other operations take the host 4 µs.
   public func composedBatchLast(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
-    let product = blocks(
-      s, rows: rows, elementSize: elementSize, launch: FactorModel.denseLaunch)
+    let product = max(
+      FactorModel.libraryHost + 4e-6,
+      blocks(s, rows: rows, elementSize: elementSize, launch: FactorModel.denseLaunch))
     guard s.d > 1 else { return product }
     let bytes = Double(rows * (s.inputs + s.outputs) * elementSize)
     return product + 2.5 * bytes / gpu.copyRate + 2 * FactorModel.launch
@@ -191,8 +208,12 @@ public struct FactorModel: Sendable {
 
   /// Seconds of a factor by turned rows: x and y are copied before and after the products, two fifths
   /// slower than by a plain copy.
+  ///
+  /// Exact float32 is multiplied by warpgroups where they can.
   public func turned(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
-    strided(s, rows: rows, elementSize: elementSize)
+    let isExact = elementSize == 4 && !allowsTF32
+    let exact = isExact ? warpgroups(s.turned, rows: rows, elementSize: elementSize) : nil
+    return (exact ?? blocks(s, rows: rows, elementSize: elementSize))
       + turn(Double(rows) * Double(s.inputs), elementSize)
       + turn(Double(rows) * Double(s.outputs), elementSize)
   }
@@ -248,7 +269,7 @@ public struct FactorModel: Sendable {
 
   /// Seconds of the weight gradient of a factor: of turned rows where d > 1.
   public func weightGradient(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
-    let product = strided(s, rows: rows, elementSize: elementSize)
+    let product = blocks(merged(s, elementSize), rows: rows, elementSize: elementSize)
     guard s.d > 1 else { return product }
     return product + turn(Double(rows) * Double(s.inputs), elementSize)
       + turn(Double(rows) * Double(s.outputs), elementSize)
@@ -257,7 +278,7 @@ public struct FactorModel: Sendable {
   /// Seconds of both gradients of a factor by turned rows.
   public func turnedGradients(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
     weightGradient(s, rows: rows, elementSize: elementSize)
-      + strided(s.transposed, rows: rows, elementSize: elementSize)
+      + blocks(s.transposed, rows: rows, elementSize: elementSize)
       + turn(Double(rows) * Double(s.inputs), elementSize)
   }
 

@@ -23,9 +23,9 @@ public struct KroneckerGroupsKernels: Sendable {
     for shape in [shape, shape.transposed] {
       guard plan(shape, rows: 4096, size: dtype.size, isExact: isExact, gpu: gpu) != nil else {
         throw KernelError(
-          isExact && shape.c > KroneckerGroupsPlan.longestExactSum
-            ? "matrix units do not add \(shape.c) numbers as exactly as float32"
-            : "no division of \(shape) among warpgroups fits the shared memory")
+          shape.d == 1 && shape.c * dtype.size % 16 > 0
+            ? "the rows of a block of \(shape) are no whole 16 bytes"
+            : "no division of \(shape) among warpgroups fits")
       }
     }
     return KroneckerGroupsKernels(
@@ -53,7 +53,9 @@ public struct KroneckerGroupsKernels: Sendable {
     guard gradients else { return product(shape, epilogue) }
     return product(shape, epilogue) + product(shape, .init())
       + product(shape.transposed, .init())
-      + TurnedProducts.variants(shape, dtype: dtype, gradients: true)
+      + (shape.d > 1
+        ? TurnedProducts.variants(
+          shape, rows: rows, dtype: dtype, allowsTF32: allowsTF32, gpu: gpu, gradients: true) : [])
   }
 
   private static func options(_ plan: KroneckerGroupsPlan) -> [String: Int] {
@@ -74,7 +76,8 @@ public struct KroneckerGroupsKernels: Sendable {
       "STATIONARY": plan.isStationary ? 1 : 0, "X_ALIGNED": plan.isAligned ? 1 : 0,
       "TENSOR": plan.arrival.rawValue, "CLUSTER": plan.cluster,
       "PRODUCERS": plan.copyingThreads, "WRITES": plan.places, "WRITTEN_TILES": plan.writtenTiles,
-      "SHARED": plan.sharedBytes, "ACTIVATION": epilogue.activation.rawValue,
+      "PARTIAL_CHUNKS": plan.partialChunks, "SHARED": plan.sharedBytes,
+      "ACTIVATION": epilogue.activation.rawValue,
       "EPILOGUE": epilogue.parts, "Y_ALIGNED": plan.isOutputAligned ? 1 : 0,
     ]) { $1 }
     return FactorKernels.variant(
@@ -95,7 +98,7 @@ public struct KroneckerGroupsKernels: Sendable {
     guard
       let plan = KroneckerGroupsKernels.plan(
         shape, rows: rows, size: kernels.dtype.size, isExact: isExact, gpu: kernels.library.gpu)
-    else { throw KernelError("no division of \(shape) among warpgroups fits the shared memory") }
+    else { throw KernelError("no division of \(shape) among warpgroups fits") }
     return plan
   }
 
@@ -144,8 +147,8 @@ public struct KroneckerGroupsKernels: Sendable {
 
   /// x [M, a·c·d], w [a, b, c, d] → epilogue(y) [M, a·b·d].
   ///
-  /// The gradient of x is the product with the transposed matrix, that of w a batch of products of turned
-  /// rows.
+  /// The gradient of x is the product with the transposed matrix, that of w a batch of products, of turned rows
+  /// where d > 1.
   public func product(
     _ x: MLXArray, _ w: MLXArray, _ epilogue: FactorEpilogue = .init()
   ) -> MLXArray {
@@ -155,8 +158,12 @@ public struct KroneckerGroupsKernels: Sendable {
         try launch(x, packed: try pack(w, rows: x.dim(0)), epilogue)
       },
       gradients: { x, w, dy in
-        let packed = try pack(w, rows: x.dim(0), transposed: true)
-        return (try launch(dy, packed: packed, transposed: true), try turned.weightGradient(x, dy))
+        (try transposedProduct(dy, w), try turned.weightGradient(x, dy))
       })
+  }
+
+  /// dy [M, a·b·d], w [a, b, c, d] → [M, a·c·d]: the product with the transposed matrix.
+  func transposedProduct(_ dy: MLXArray, _ w: MLXArray) throws(KernelError) -> MLXArray {
+    try launch(dy, packed: pack(w, rows: dy.dim(0), transposed: true), transposed: true)
   }
 }

@@ -11,20 +11,15 @@ extension KroneckerGroupsPlan {
 
   private static let known = Mutex<[Question: KroneckerGroupsPlan?]>([:])
 
-  /// The longest sum that is as exact as plain float32's: matrix units cut what they add, so a sum of 512
-  /// numbers is off five times as far.
-  static let longestExactSum = 192
-
   /// The plan expected to be fastest for elements of so many bytes, `nil` where there is none: on another
-  /// GPU than Hopper, or for long sums that are to be exact.
+  /// GPU than Hopper, or with d = 1 where rows of a block are no whole 16 bytes.
   ///
   /// Searched once for each pattern and number of rows.
   public static func best(
     _ shape: KroneckerShape, rows: Int, elementSize: Int, isExact: Bool = false, gpu: GPU
   ) -> KroneckerGroupsPlan? {
     guard gpu.major == 9, [shape.a, shape.b, shape.c, shape.d].allSatisfy({ $0 > 0 }),
-      shape.a <= 65_535, shape.b <= 1 << 13, shape.c <= 1 << 13,
-      !isExact || shape.c <= longestExactSum
+      shape.a <= 65_535, shape.b <= 1 << 13, shape.c <= 1 << 13
     else { return nil }
     let question = Question(
       shape: shape, size: elementSize, isExact: isExact, rows: rows, gpu: gpu)
@@ -67,6 +62,8 @@ extension KroneckerGroupsPlan {
   private static func ways(_ shape: KroneckerShape, size: Int) -> [Way] {
     let (c, d) = (shape.c, shape.d)
     let isWhole = c * d * size % 16 == 0
+    // Neighbouring k are read as the l of other patterns are.
+    if d == 1 { return isWhole ? [Way(arrival: .runs, slice: 1, isAligned: true)] : [] }
     let isAligned = d * size % 16 == 0 || (d <= 16 && isWhole)
     var copied = d <= 16 && (isWhole || !isAligned) ? [d] : []
     copied += [1, 2, 4, 8, 16].filter {
@@ -77,7 +74,7 @@ extension KroneckerGroupsPlan {
     if 32 / size < d, d * size % 32 == 0 {
       ways.append(Way(arrival: .boxed, slice: 32 / size, isAligned: true))
     }
-    guard isWhole, d > 1 else { return ways }
+    guard isWhole else { return ways }
     if [2, 4, 8, 16].contains(d), d * size <= 32 {
       ways.append(Way(arrival: .boxed, slice: d, isAligned: true))
     } else if d <= (d * size % 8 == 0 ? 24 : 8) {
@@ -116,8 +113,10 @@ extension KroneckerGroupsPlan {
 
     func allows(tiles: Int, _ shape: KroneckerShape, size: Int, isExact: Bool) -> Bool {
       let isTensor = way.arrival != .copied
-      // Sums of a thread: four for each l and tile.
-      guard tiles <= min(16, (isTensor && !isExact ? 48 : 32) / width) else { return false }
+      // Sums of a thread: four for each l and tile, twice where exact ones are added to others.
+      let isLong = isExact && shape.c > KroneckerGroupsPlan.longestExactSum
+      let most = isTensor && !isExact ? 48 : isLong ? 16 : 32
+      guard tiles <= min(16, most / width) else { return false }
       return way.arrival != .runs || shape.d * size % 8 == 0 || (4 * tiles + 6) * shape.d <= 212
     }
   }

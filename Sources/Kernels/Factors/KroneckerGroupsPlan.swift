@@ -61,6 +61,14 @@ public struct KroneckerGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   var parts: Int { ceilDivide(shape.b, part) }
   var chunk: Int { chunkSteps * 32 / size }
   var chunks: Int { ceilDivide(shape.c, chunk) }
+  /// The longest sum of matrix units that is as exact as plain float32's: they cut what they add, so a sum of 512
+  /// numbers is off five times as far.
+  static let longestExactSum = 192
+  /// Chunks whose exact sums are added to the others by plain additions; 0: never.
+  var partialChunks: Int {
+    guard isExact, shape.c > KroneckerGroupsPlan.longestExactSum else { return 0 }
+    return ceilDivide(chunks, ceilDivide(shape.c, KroneckerGroupsPlan.longestExactSum))
+  }
   var tileRows: Int { 64 * rowUnits }
   private var stepBytes: Int { slice * (isExact ? 2 : 1) * part * 32 }
   /// Bytes of a block's weights.

@@ -46,7 +46,9 @@ public struct KroneckerKernels: Sendable {
     guard gradients else { return product(shape, [activation]) }
     return product(shape, [activation, .none]) + product(shape.transposed, [.none])
       + FactorKernels.gradientVariants(element: element)
-      + (shape.d > 1 ? TurnedProducts.variants(shape, dtype: dtype, gradients: true) : [])
+      + (shape.d > 1
+        ? TurnedProducts.variants(
+          shape, rows: rows, dtype: dtype, allowsTF32: false, gpu: gpu, gradients: true) : [])
   }
 
   private static func options(_ plan: KroneckerPlan) -> [String: Int] {

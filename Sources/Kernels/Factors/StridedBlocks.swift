@@ -93,25 +93,33 @@ extension StridedProducts {
       dy, x, shape: [a, b, c, 1])
   }
 
-  /// x [a·c·d, M] and w [a, b, c, d] → [a·b·d, M], batch last: any pattern, without a gradient.
-  public func productBatchLast(
-    _ x: MLXArray, _ w: MLXArray, _ shape: KroneckerShape
+  // MARK: - Batch last
+
+  /// w [a, b, c, d] as ``launchBatchLast(_:packed:_:)`` reads it: blocks one after another, [d, a, b, c] where d is below
+  /// a, else [a, d, b, c].
+  public static func packBatchLast(_ w: MLXArray, _ shape: KroneckerShape) -> MLXArray {
+    contiguous(shape.d < shape.a ? w.transposed(3, 0, 1, 2) : w.transposed(0, 3, 1, 2))
+  }
+
+  /// x [a·c·d, M] and packed weights → [a·b·d, M]: any pattern, without a gradient.
+  ///
+  /// Blocks (i, l) lie at (i c d + l) M: min(a, d) batches of what is more, of those with the same l or of those with
+  /// the same i.
+  public func launchBatchLast(
+    _ x: MLXArray, packed w: MLXArray, _ shape: KroneckerShape
   ) -> MLXArray {
     let (a, b, c, d, columns) = (shape.a, shape.b, shape.c, shape.d, x.dim(1))
-    // The weights are few: their blocks are put side by side.
-    let blocks = w.asType(dtype).transposed(0, 3, 1, 2)
-    // Blocks (i, l) lie at (i c d + l) M: one batch where a or d is 1, else one for each i.
-    let isOne = d == 1
+    let outer = min(a, d)
     func place(_ size: Int) -> StridedProduct.Place {
-      .init(
-        leading: d * columns, batchStride: isOne ? size * columns : columns,
-        outerStride: isOne ? 0 : size * d * columns)
+      let (i, l) = (size * d * columns, columns)
+      return .init(
+        leading: d * columns, batchStride: d < a ? i : l, outerStride: d < a ? l : i)
     }
     return multiply(
       StridedProduct(
-        rows: b, columns: columns, inner: c, batch: isOne ? a : d, outer: isOne ? 1 : a,
-        a: .init(leading: c, batchStride: b * c, outerStride: isOne ? 0 : d * b * c),
+        rows: b, columns: columns, inner: c, batch: max(a, d), outer: outer,
+        a: .init(leading: c, batchStride: b * c, outerStride: max(a, d) * b * c),
         b: place(c), result: place(b)),
-      contiguous(blocks), x, shape: [a * b * d, columns])
+      w.asType(dtype), x, shape: [a * b * d, columns])
   }
 }

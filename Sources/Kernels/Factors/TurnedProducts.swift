@@ -9,6 +9,7 @@ public struct TurnedProducts: Sendable {
   public let shape: KroneckerShape
   private let kernels: FactorKernels
   private let products: StridedProducts
+  private var isExact: Bool { kernels.dtype == .float32 && !products.allowsTF32 }
 
   /// Throws, with the reason, where this machine cannot do it.
   public static func named(
@@ -25,29 +26,45 @@ public struct TurnedProducts: Sendable {
       products: try .named(dtype: dtype, allowsTF32: allowsTF32))
   }
 
-  /// The compilations of the product, with `gradients` those of its gradients too.
+  /// The compilations of the product of so many rows, with `gradients` those of its gradients too.
   public static func variants(
-    _ shape: KroneckerShape, dtype: DType, epilogue: FactorEpilogue = .init(),
-    gradients: Bool = false
+    _ shape: KroneckerShape, rows: Int, dtype: DType, allowsTF32: Bool, gpu: GPU,
+    epilogue: FactorEpilogue = .init(), gradients: Bool = false
   ) -> [KernelVariant] {
     guard let element = dtype.kernelElement else { return [] }
+    let products =
+      dtype == .float32 && !allowsTF32
+      ? KroneckerGroupsKernels.variants(
+        shape.turned, rows: rows, dtype: dtype, allowsTF32: false, gpu: gpu, gradients: gradients)
+      : []
     let (a, b, c, d) = (shape.a, shape.b, shape.c, shape.d)
     let forward = [(p: c, q: d, epilogue: FactorEpilogue()), (d, b, epilogue)]
     let back = [(p: d, q: b, epilogue: FactorEpilogue()), (b, d, .init()), (d, c, .init())]
-    return (forward + (gradients ? back : [])).map { p, q, epilogue in
-      FactorKernels.variant(
-        "Turn", "factor_turn",
-        Turn(groups: a, p: p, q: q, size: dtype.size).options(epilogue), element: element)
-    }
+    return products
+      + (forward + (gradients ? back : [])).map { p, q, epilogue in
+        FactorKernels.variant(
+          "Turn", "factor_turn",
+          Turn(groups: a, p: p, q: q, size: dtype.size).options(epilogue), element: element)
+      }
   }
 
-  /// The factor between the turns: a·d blocks.
-  private var blocks: KroneckerShape { KroneckerShape(shape.a * shape.d, shape.b, shape.c, 1) }
+  /// What multiplies blocks between the turns: exactly, matrix units are faster than the plain multiply-adds of
+  /// cuBLASLt.
+  private var groups: KroneckerGroupsKernels? {
+    isExact && shape.d > 1 ? try? .named(shape.turned, dtype: .float32, allowsTF32: false) : nil
+  }
 
-  /// The weights [a, b, c, d] as the product reads them, [a·d, b, c, 1].
-  public func pack(_ w: MLXArray) -> MLXArray {
-    contiguous(
-      w.asType(kernels.dtype).transposed(0, 3, 1, 2).reshaped(blocks.a, blocks.b, blocks.c, 1))
+  /// The weights [a, b, c, d] as the product of so many rows reads them, of [a·d, b, c, 1].
+  public func pack(_ w: MLXArray, rows: Int) throws(KernelError) -> MLXArray {
+    let blocks = blocks(w)
+    return try groups?.pack(blocks, rows: rows) ?? blocks
+  }
+
+  /// The weights [a, b, c, d] as those of the factor between the turns, [a·d, b, c, 1].
+  private func blocks(_ w: MLXArray) -> MLXArray {
+    let turned = shape.turned
+    return contiguous(
+      w.asType(kernels.dtype).transposed(0, 3, 1, 2).reshaped(turned.a, turned.b, turned.c, 1))
   }
 
   /// x [M, groups · p · q] → epilogue(y) [M, groups · q · p].
@@ -69,18 +86,21 @@ public struct TurnedProducts: Sendable {
     _ x: MLXArray, packed: MLXArray, _ epilogue: FactorEpilogue = .init()
   ) throws(KernelError) -> MLXArray {
     let rows = try turn(x, p: shape.c, q: shape.d)
-    return try turn(products.blocks(rows, packed, blocks), p: shape.d, q: shape.b, epilogue)
+    let product =
+      try groups?.launch(rows, packed: packed) ?? products.blocks(rows, packed, shape.turned)
+    return try turn(product, p: shape.d, q: shape.b, epilogue)
   }
 
-  /// The gradient [a, b, c, d] of the weights.
+  /// The gradient [a, b, c, d] of the weights: with d = 1 nothing is turned.
   func weightGradient(_ x: MLXArray, _ dy: MLXArray) throws(KernelError) -> MLXArray {
-    try weightGradient(x, turned: turn(dy, p: shape.b, q: shape.d))
+    guard shape.d > 1 else { return products.blockWeights(x, dy, shape) }
+    return try weightGradient(x, turned: turn(dy, p: shape.b, q: shape.d))
   }
 
   private func weightGradient(
     _ x: MLXArray, turned dy: MLXArray
   ) throws(KernelError) -> MLXArray {
-    products.blockWeights(try turn(x, p: shape.c, q: shape.d), dy, blocks)
+    products.blockWeights(try turn(x, p: shape.c, q: shape.d), dy, shape.turned)
       .reshaped(shape.a, shape.d, shape.b, shape.c).transposed(0, 2, 3, 1)
   }
 
@@ -90,14 +110,23 @@ public struct TurnedProducts: Sendable {
   ) -> MLXArray {
     epilogue.product(
       x, w, dtype: kernels.dtype,
-      launch: { x, w, epilogue in try launch(x, packed: pack(w), epilogue) },
+      launch: { x, w, epilogue in
+        try launch(x, packed: try pack(w, rows: x.dim(0)), epilogue)
+      },
       gradients: { x, w, dy in
         let turned = try turn(dy, p: shape.b, q: shape.d)
-        let dx = try turn(
-          products.blockInputs(turned, pack(w), blocks), p: shape.d, q: shape.c)
-        return (dx, try weightGradient(x, turned: turned))
+        let blocks = blocks(w)
+        let product =
+          try groups?.transposedProduct(turned, blocks)
+          ?? products.blockInputs(turned, blocks, shape.turned)
+        return (try turn(product, p: shape.d, q: shape.c), try weightGradient(x, turned: turned))
       })
   }
+}
+
+extension KroneckerShape {
+  /// The factor between two turns: a·d blocks.
+  var turned: KroneckerShape { KroneckerShape(a * d, b, c, 1) }
 }
 
 /// How `Factors/Turn.cu` divides rows of `groups` matrices [p, q].

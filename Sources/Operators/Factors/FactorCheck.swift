@@ -62,11 +62,14 @@ struct FactorCheck: Sendable, CustomStringConvertible {
     var cases: [FactorCheck] = []
     func add(
       _ step: FactorStep, _ rows: Int, _ dtype: DType = .bfloat16,
-      _ activation: KernelActivation = .none, extras: Bool = false, offset: Int = 0
+      _ activation: KernelActivation = .none, extras: Bool = false, offset: Int = 0,
+      byWarpgroups: Bool = false
     ) {
       for method in [FactorMethod.kernel, .warpgroups, .turned, .strided] {
         if method == .kernel, dtype == .float32 { continue }
-        if [.warpgroups, .turned].contains(method), step.isBlockDiagonal { continue }
+        if step.isBlockDiagonal, method == .turned || method == .warpgroups && !byWarpgroups {
+          continue
+        }
         if case .pair(let pair) = step {
           if method == .turned || method == .warpgroups && dtype == .float32 { continue }
           if pair.shape.isLowRank, method != .warpgroups { continue }
@@ -115,8 +118,13 @@ struct FactorCheck: Sendable, CustomStringConvertible {
     add(factor(1, 64, 64, 16), 300, offset: 5)
     add(factor(12, 48, 192, 1), 555, .float32, .silu)
     // Narrow blocks, of which some are multiplied as one.
-    add(factor(8, 48, 48, 1), 300, .float16, .gelu, extras: true)
+    add(factor(8, 48, 48, 1), 300, .float16, .gelu, extras: true, byWarpgroups: true)
     add(factor(6, 96, 64, 1), 333)
+    // Blocks by warpgroups; sums that are long where they are to be exact, turned and not.
+    add(factor(1, 96, 384, 1), 1030, .bfloat16, .gelu, extras: true, byWarpgroups: true)
+    add(factor(5, 64, 40, 1), 77, offset: 3, byWarpgroups: true)
+    add(factor(3, 128, 512, 1), 515, .float32, .silu, extras: true, byWarpgroups: true)
+    add(factor(2, 64, 320, 4), 333, .float32)
     for pattern in [factor(1, 48, 48, 16), factor(2, 64, 96, 4), factor(3, 24, 37, 5)] {
       add(pattern, 333, .float32)
       add(pattern, 200, .float32, .gelu, extras: true)

@@ -111,7 +111,7 @@ extension FactorStep {
       case (.factor(let pattern), .turned):
         return [
           try TurnedProducts.named(pattern.shape, dtype: dtype, allowsTF32: allowsTF32)
-            .pack(weights[0])
+            .pack(weights[0], rows: rows)
         ]
       default: return weights.map { $0.asType(dtype) }
       }

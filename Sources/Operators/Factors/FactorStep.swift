@@ -48,8 +48,7 @@ enum FactorStep: Hashable, Sendable {
         return "it is for single factors"
       case (.factor(let pattern), .kernel):
         _ = try KroneckerKernels.named(pattern.shape, dtype: dtype)
-      case (.factor(let pattern), .warpgroups) where pattern.d == 1,
-        (.factor(let pattern), .turned) where pattern.d == 1:
+      case (.factor(let pattern), .turned) where pattern.d == 1:
         return "with d = 1 strided products copy nothing"
       case (.factor(let pattern), .warpgroups):
         _ = try KroneckerGroupsKernels.named(pattern.shape, dtype: dtype, allowsTF32: allowsTF32)
@@ -90,7 +89,8 @@ enum FactorStep: Hashable, Sendable {
         epilogue: epilogue, gradients: gradients)
     case (.factor(let pattern), .turned):
       TurnedProducts.variants(
-        pattern.shape, dtype: dtype, epilogue: epilogue, gradients: gradients)
+        pattern.shape, rows: rows, dtype: dtype, allowsTF32: allowsTF32, gpu: gpu,
+        epilogue: epilogue, gradients: gradients)
     default: []
     }
   }

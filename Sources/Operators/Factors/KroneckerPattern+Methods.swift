@@ -10,8 +10,8 @@ public enum FactorLayout: String, Hashable, Sendable, Codable, CaseIterable {
 }
 
 extension KroneckerPattern {
-  /// The method for a factor on the device in use, and what each is expected to take; for batch last and on
-  /// the CPU always for the product.
+  /// The method for a factor on the device in use, and what each is expected to take; on the CPU always for the
+  /// product.
   ///
   /// Throws where the device is a GPU that cannot be described.
   public func choice(
@@ -19,11 +19,19 @@ extension KroneckerPattern {
   ) throws -> FactorChoice {
     guard Device.default == .gpu else { return choiceOnCPU(rows: rows, dtype: dtype, layout) }
     let model = FactorModel(try GPU.current.get(), allowsTF32: allowsTF32)
-    guard layout == .last else {
-      return FactorStep.factor(self).choice(
-        for: purpose, rows: rows, dtype: dtype, model: model)
+    switch layout {
+    case .first:
+      return FactorStep.factor(self).choice(for: purpose, rows: rows, dtype: dtype, model: model)
+    case .last:
+      return choiceBatchLast(rows: rows, dtype: dtype, for: purpose, model: model)
     }
+  }
+
+  private func choiceBatchLast(
+    rows: Int, dtype: DType, for purpose: FactorPurpose, model: FactorModel
+  ) -> FactorChoice {
     let size = dtype.size
+    let isPrepared = purpose == .preparedProduct
     var predictions = [
       FactorMethod.composed: model.composedBatchLast(shape, rows: rows, elementSize: size)
     ]
@@ -33,13 +41,19 @@ extension KroneckerPattern {
     if matrixObstacle == nil {
       predictions[.matrix] =
         model.dense(rows: rows, inputs: inputs, outputs: outputs, elementSize: size)
-        + model.forming(inputs * outputs, elementSize: size)
+        + (isPrepared ? 0 : model.forming(inputs * outputs, elementSize: size))
     }
-    do {
-      _ = try StridedProducts.named(dtype: dtype, allowsTF32: allowsTF32)
-      predictions[.strided] = model.stridedBatchLast(shape, rows: rows, elementSize: size)
-    } catch {
-      obstacles[.strided] = error.description
+    if d == 1 {
+      obstacles[.strided] = "with d = 1 MLX's own product copies nothing"
+    } else {
+      do {
+        _ = try StridedProducts.named(dtype: dtype, allowsTF32: allowsTF32)
+        predictions[.strided] =
+          model.stridedBatchLast(shape, rows: rows, elementSize: size)
+          + (isPrepared ? 0 : model.packing(nonZeros, elementSize: size))
+      } catch {
+        obstacles[.strided] = error.description
+      }
     }
     return FactorChoice(predictions: predictions, obstacles: obstacles)
   }
@@ -55,18 +69,37 @@ extension KroneckerPattern {
       })
   }
 
-  /// Weights [a, b, c, d] as a method reads them, batch first, for products of about so many rows.
+  /// Weights [a, b, c, d] as a method reads them, for products of about so many rows.
   public func prepare(
-    _ w: MLXArray, by method: FactorMethod, rows: Int
+    _ w: MLXArray, by method: FactorMethod, rows: Int, layout: FactorLayout = .first
   ) -> [MLXArray] {
-    FactorStep.factor(self).prepare(method, [w], rows: rows, dtype: w.dtype)
+    switch (layout, method) {
+    case (.first, _):
+      return FactorStep.factor(self).prepare(method, [w], rows: rows, dtype: w.dtype)
+    case (.last, .matrix): return [matrix(w)]
+    case (.last, .strided): return [StridedProducts.packBatchLast(w, shape)]
+    case (.last, _): return [w]
+    }
   }
 
-  /// X [M, a·c·d] → Y [M, a·b·d] by a method and what ``prepare(_:by:rows:)`` made for it.
+  /// X [M, a·c·d] → Y [M, a·b·d] (or [a·c·d, M] → [a·b·d, M] batch last) by a method and what
+  /// ``prepare(_:by:rows:layout:)`` made for it.
   public func product(
-    _ x: MLXArray, prepared: [MLXArray], by method: FactorMethod
+    _ x: MLXArray, prepared: [MLXArray], by method: FactorMethod, layout: FactorLayout = .first
   ) -> MLXArray {
-    FactorStep.factor(self).product(method, x, prepared: prepared)
+    switch (layout, method) {
+    case (.first, _):
+      return FactorStep.factor(self).product(method, x, prepared: prepared)
+    case (.last, .matrix): return matmul(prepared[0], x)
+    case (.last, .strided):
+      do {
+        return try StridedProducts.named(dtype: x.dtype, allowsTF32: allowsTF32)
+          .launchBatchLast(x, packed: prepared[0], shape)
+      } catch {
+        return MLXArray(failure: MLXError(error.description))
+      }
+    case (.last, _): return product(x, prepared[0], by: method, layout: layout)
+    }
   }
 
   private func choiceOnCPU(rows: Int, dtype: DType, _ layout: FactorLayout) -> FactorChoice {
@@ -103,19 +136,14 @@ extension KroneckerPattern {
     _ x: MLXArray, _ w: MLXArray, by method: FactorMethod, layout: FactorLayout = .first
   ) -> MLXArray {
     switch (layout, method) {
-    case (.last, .matrix):
-      return matmul(matrix(w), x)
+    case (.last, .matrix), (.last, .strided):
+      return product(
+        x, prepared: prepare(w, by: method, rows: x.dim(1), layout: layout), by: method,
+        layout: layout)
     case (.last, .composed):
       return matmul(
         w.transposed(0, 3, 1, 2), x.reshaped([a, c, d, x.dim(1)]).transposed(0, 2, 1, 3)
       ).transposed(0, 2, 1, 3).reshaped([outputs, x.dim(1)])
-    case (.last, .strided):
-      do {
-        return try StridedProducts.named(dtype: x.dtype, allowsTF32: allowsTF32)
-          .productBatchLast(x, w, shape)
-      } catch {
-        return MLXArray(failure: MLXError(error.description))
-      }
     case (.first, .kernel) where Device.default == .cpu:
       let chain = FactorChain(widths: [inputs, outputs], factors: [blockFactor])
       return chain.product(x, [w], outputs: outputs, bias: nil)

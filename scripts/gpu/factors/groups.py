@@ -4,13 +4,20 @@ from itertools import product
 
 from nvrtc import ELEMENTS, Kernel
 
-from .groups_plan import GroupsPlan, groups_aligned
+from .groups_plan import LONGEST_EXACT_SUM, GroupsPlan, groups_aligned
 from .kronecker import pack_weights
 from .sizes import ACTIVATIONS, SHARED_LIMIT, ceil_div, epilogue_parts, round_up
 
 
+def most_sums(pattern, exact, most):
+    """Tiles of all l of a thread: half as many where exact sums are added to others."""
+    return most // 2 if exact and pattern[2] > LONGEST_EXACT_SUM else most
+
+
 def groups_candidates(pattern, size, exact=False, aligned=True):
     a, b, c, d = pattern
+    if d == 1:
+        return []
     by_slice, whole = groups_aligned(pattern, size)
     slices = [d] if d <= 16 and (whole or not aligned) else []
     slices += [s for s in (1, 2, 4, 8, 16) if s < d and (not aligned or (by_slice and s * size % 16 == 0 and d % s == 0))]
@@ -20,7 +27,7 @@ def groups_candidates(pattern, size, exact=False, aligned=True):
             if slice % width_units:
                 continue
             width = slice // width_units
-            most = min(16, 32 // width)
+            most = min(16, most_sums(pattern, exact, 32) // width)
             needed = ceil_div(b, 8 * column_units)
             for tiles in sorted({ceil_div(needed, n) for n in range(1, needed + 1)}):
                 if tiles > most:
@@ -42,11 +49,11 @@ def tensor_candidates(pattern, size, exact=False):
     """Plans whose rows come by tensor maps: in boxes of 128 bytes, in lines of 32 bytes, or in whole runs."""
     a, b, c, d = pattern
     result = []
-    for slice in sorted({2, 4, 8, 16, d} - {1}):
+    for slice in [1] if d == 1 else sorted({2, 4, 8, 16, d} - {1}):
         flat = slice == d and c * d * size % 16 == 0
         if not flat and not (slice * size == 32 and slice < d and d * size % 32 == 0):
             continue
-        runs = flat and (slice * size > 32 or slice & (slice - 1) != 0)
+        runs = flat and (slice * size > 32 or slice & (slice - 1) != 0 or d == 1)
         together = runs and d * size % 8 != 0
         if runs and d > (8 if together else 24):
             continue
@@ -59,7 +66,7 @@ def tensor_candidates(pattern, size, exact=False):
             needed = ceil_div(b, 8 * column_units)
             for tiles in sorted({ceil_div(needed, n) for n in range(1, needed + 1)}):
                 # Sums and operands fit the registers.
-                if tiles > min(16, (32 if exact else 48) // width) or together and (4 * tiles + 6) * d > 212:
+                if tiles > min(16, most_sums(pattern, exact, 32 if exact else 48) // width) or together and (4 * tiles + 6) * d > 212:
                     continue
                 for places in groups_places(pattern, size, slice, split, runs, tiles):
                     # No run is cut by an end, none has parts of sectors.
@@ -112,7 +119,7 @@ class Groups:
         y_aligned = y_aligned and all(n * plan.size % self.piece == 0 for n in self.starts + (a * b * d,))
         defines.update(ROW_UNITS=plan.row_units, STAGES=plan.stages, X_PITCH=plan.pitch, STATIONARY=int(plan.stationary),
                        TENSOR=int(plan.tensor), CLUSTER=plan.cluster, PRODUCERS=plan.producers, WRITES=plan.places, WRITTEN_TILES=plan.written_tiles,
-                       X_ALIGNED=int(plan.aligned), SHARED=plan.shared, ACTIVATION=ACTIVATIONS[activation], EPILOGUE=epilogue,
+                       X_ALIGNED=int(plan.aligned), SHARED=plan.shared, ACTIVATION=ACTIVATIONS[activation], EPILOGUE=epilogue, PARTIAL_CHUNKS=plan.partial_chunks,
                        Y_ALIGNED=int(y_aligned))
         tag = "_".join(str(v) for _, v in sorted(defines.items()))
         self.kernel = Kernel("Factors/KroneckerGroups.cu", "kronecker_groups_" + tag, defines, plan.shared)

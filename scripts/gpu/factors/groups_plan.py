@@ -7,6 +7,10 @@ from itertools import product
 from .sizes import SHARED_LIMIT, SMS, ceil_div, round_up
 
 
+# Matrix units cut what they add: a sum of 512 numbers is off five times as far as float32's.
+LONGEST_EXACT_SUM = 192
+
+
 @dataclass(frozen=True)
 class GroupsPlan:
     """How a grid divides a factor (a, b, c, d) among Hopper's warpgroups: the constants of Factors/KroneckerGroupsShape.cuh and
@@ -55,6 +59,13 @@ class GroupsPlan:
     @property
     def chunks(self):
         return ceil_div(self.pattern[2], self.chunk)
+
+    @property
+    def partial_chunks(self):
+        """Chunks whose exact sums are added to the others by plain additions; 0: never."""
+        if not self.exact or self.pattern[2] <= LONGEST_EXACT_SUM:
+            return 0
+        return ceil_div(self.chunks, ceil_div(self.pattern[2], LONGEST_EXACT_SUM))
 
     @property
     def step_bytes(self):
@@ -197,7 +208,7 @@ class GroupsPlan:
         times = memory, l2, shared
         uneven = ceil_div(combos * z, SMS) * SMS * ceil_div(row_tiles, z) / (combos * row_tiles)
         flight = min(1, (self.stages - 1) * self.stage_bytes / 120000)
-        return (max(times) + 0.18 * (sum(times) - max(times))) * uneven ** 0.95 / flight ** 0.165 + 5.4e-6
+        return (max(times) + 0.18 * (sum(times) - max(times))) * uneven ** 0.95 / flight ** 0.165 + (0 if d == 1 else 5.4e-6)
 
     def defines(self, **more):
         a, b, c, d = self.pattern

@@ -23,6 +23,9 @@
 #define TESSERA_KERNEL kronecker_groups
 #endif
 
+/// Matrix units cut what they add: where exact sums are long, those of so many chunks are added up by plain additions; 0: never.
+constexpr int partialChunks = TESSERA_PARTIAL_CHUNKS;
+
 /// Operands are read one group ahead where there are registers for it.
 constexpr int sums = 4 * width * tiles, operandBuffers = sums > 128 ? 1 : 2;
 
@@ -79,6 +82,17 @@ __device__ __forceinline__ void writersSync(int unit) {
   asm volatile("bar.sync %0, %1;" ::"r"(2 + (writers < consumers ? unit : 0)), "n"(writers) : "memory");
 }
 
+/// Adds `from` to `to` and leaves zeros.
+__device__ __forceinline__ void moveSums(float (&to)[width][4 * tiles], float (&from)[width][4 * tiles]) {
+#pragma unroll
+  for (int l = 0; l < width; ++l)
+#pragma unroll
+    for (int e = 0; e < 4 * tiles; ++e) {
+      to[l][e] += from[l][e];
+      from[l][e] = 0.0f;
+    }
+}
+
 /// Multiplies: what both warpgroups do.
 __device__ __forceinline__ void consume(const Block& block, const Epilogue& epilogue) {
   const u32 shared = block.shared, arrived = shared + barriers, released = arrived + 8 * stages;
@@ -116,14 +130,14 @@ __device__ __forceinline__ void consume(const Block& block, const Epilogue& epil
   const auto copyAhead = [&](int limit) {
     if (producers == 0 && threadIdx.x == 0 && copied < min(limit, count)) copyChunk(block, copied++);
   };
-  float acc[width][4 * tiles];
+  float acc[width][4 * tiles], added[width][4 * tiles];
   if (stationary && count > 0) barrierWait(released + 8 * stages, 0);
 #pragma unroll 1
   for (int tile = block.start; tile < block.stop; ++tile) {
 #pragma unroll
     for (int l = 0; l < width; ++l)
 #pragma unroll
-      for (int e = 0; e < 4 * tiles; ++e) acc[l][e] = 0.0f;
+      for (int e = 0; e < 4 * tiles; ++e) acc[l][e] = added[l][e] = 0.0f;
     u32 values[operandBuffers][copies][group][4];
 #pragma unroll 1
     for (int chunkIndex = 0; chunkIndex < chunks; ++chunkIndex) {
@@ -138,8 +152,14 @@ __device__ __forceinline__ void consume(const Block& block, const Epilogue& epil
       const u32 matrices = (stationary ? shared + chunkIndex * chunkBytes : base + rowBytes) + column * 32 + first * letterBytes;
       multiply(
           acc, values, base + rowPlace, matrixDescriptor(matrices), [&] { release(stage); }, [&] { copyAhead(index + stages); });
+      if constexpr (partialChunks > 0)
+        if ((chunkIndex + 1) % partialChunks == 0) {
+          warpgroupWait<0>();
+          moveSums(added, acc);
+        }
     }
     if constexpr (continuous) warpgroupWait<0>();
+    if constexpr (partialChunks > 0) moveSums(acc, added);
     const i64 firstRow = (i64)tile * tileRows;
 #if TESSERA_WRITES
 #pragma unroll
