@@ -95,10 +95,9 @@ extension StridedProducts {
 
   // MARK: - Batch last
 
-  /// w [a, b, c, d] as ``launchBatchLast(_:packed:_:)`` reads it: blocks one after another, [d, a, b, c] where d is below
-  /// a, else [a, d, b, c].
-  public static func packBatchLast(_ w: MLXArray, _ shape: KroneckerShape) -> MLXArray {
-    contiguous(shape.d < shape.a ? w.transposed(3, 0, 1, 2) : w.transposed(0, 3, 1, 2))
+  /// w [a, b, c, d] as ``launchBatchLast(_:packed:_:)`` reads it: [a, d, b, c].
+  public static func packBatchLast(_ w: MLXArray) -> MLXArray {
+    contiguous(w.transposed(0, 3, 1, 2))
   }
 
   /// x [a·c·d, M] and packed weights → [a·b·d, M]: any pattern, without a gradient.
@@ -109,17 +108,15 @@ extension StridedProducts {
     _ x: MLXArray, packed w: MLXArray, _ shape: KroneckerShape
   ) -> MLXArray {
     let (a, b, c, d, columns) = (shape.a, shape.b, shape.c, shape.d, x.dim(1))
-    let outer = min(a, d)
-    func place(_ size: Int) -> StridedProduct.Place {
-      let (i, l) = (size * d * columns, columns)
-      return .init(
-        leading: d * columns, batchStride: d < a ? i : l, outerStride: d < a ? l : i)
+    func place(leading: Int, i: Int, l: Int) -> StridedProduct.Place {
+      .init(leading: leading, batchStride: d < a ? i : l, outerStride: d < a ? l : i)
     }
     return multiply(
       StridedProduct(
-        rows: b, columns: columns, inner: c, batch: max(a, d), outer: outer,
-        a: .init(leading: c, batchStride: b * c, outerStride: max(a, d) * b * c),
-        b: place(c), result: place(b)),
+        rows: b, columns: columns, inner: c, batch: max(a, d), outer: min(a, d),
+        a: place(leading: c, i: d * b * c, l: b * c),
+        b: place(leading: d * columns, i: c * d * columns, l: columns),
+        result: place(leading: d * columns, i: b * d * columns, l: columns)),
       w.asType(dtype), x, shape: [a * b * d, columns])
   }
 }

@@ -76,7 +76,9 @@ struct FactorCheck: Sendable, CustomStringConvertible {
           if method == .kernel, PairPlan.named(pair.shape) == nil { continue }
           if method == .warpgroups, PairGroupsPlan.named(pair.shape) == nil { continue }
         }
-        if method == .strided, case .factor(let pattern) = step, pattern.d > 1 { continue }
+        if method == .strided, case .factor(let pattern) = step, pattern.d > 1 || pattern.a == 1 {
+          continue
+        }
         cases.append(
           FactorCheck(
             step: step, method: method, rows: rows, dtype: dtype, activation: activation,

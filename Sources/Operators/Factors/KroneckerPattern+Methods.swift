@@ -77,7 +77,7 @@ extension KroneckerPattern {
     case (.first, _):
       return FactorStep.factor(self).prepare(method, [w], rows: rows, dtype: w.dtype)
     case (.last, .matrix): return [matrix(w)]
-    case (.last, .strided): return [StridedProducts.packBatchLast(w, shape)]
+    case (.last, .strided): return [StridedProducts.packBatchLast(w)]
     case (.last, _): return [w]
     }
   }
