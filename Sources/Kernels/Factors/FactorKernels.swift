@@ -114,6 +114,13 @@ struct FactorKernels: Sendable {
     static let residentBlocks = 4
   }
 
+  private enum GradientRole: Hashable {
+    case partials(GradientTile, units: Int, element: Int)
+    case sum(isFloat: Bool, element: Int)
+  }
+
+  private static let table = KernelTable<GradientRole>()
+
   /// Σ over rows of a[row, (group, p)] · b[row, (group, q)] → [groups, P, Q], in a fixed order.
   ///
   /// `outP` and `outQ` are P and Q without padding.
@@ -128,22 +135,33 @@ struct FactorKernels: Sendable {
       max(1, min(ceilDivide(rows, 256), (1 << 26) / (groups * a.size * b.size) + 1)),
       FactorKernels.splits(
         of: tiles * blocks, among: GradientTile.residentBlocks * library.gpu.multiprocessors))
-    let partials = try kernel(
-      "BlockGradient", "block_gradient",
-      tile.options(units: a.isInUnits ? 1 : b.isInUnits ? 2 : 0), shared: GradientTile.sharedBytes)(
-        [a.array, b.array], outputs: [.init([splits, groups, a.size, b.size], .float32)],
-        scalars: [
-          rows, groups, a.size, b.size, inner,
-          a.array.dim(1), a.outer, a.stride, b.array.dim(1), b.outer, b.stride,
-        ].map { .int($0) }, grid: .init(splits, tiles, blocks), block: .init(128))[0]
+    let units = a.isInUnits ? 1 : b.isInUnits ? 2 : 0
+    let gradient = try FactorKernels.table.kernel(
+      .partials(tile, units: units, element: element)
+    ) { () throws(KernelError) in
+      try kernel(
+        "BlockGradient", "block_gradient", tile.options(units: units),
+        shared: GradientTile.sharedBytes)
+    }
+    let partials = gradient(
+      [a.array, b.array], outputs: [.init([splits, groups, a.size, b.size], .float32)],
+      scalars: [
+        rows, groups, a.size, b.size, inner,
+        a.array.dim(1), a.outer, a.stride, b.array.dim(1), b.outer, b.stride,
+      ].map { .int($0) }, grid: .init(splits, tiles, blocks), block: .init(128))[0]
     let isFloat = dtype == .float32
-    return try kernel(
-      "BlockGradient", "block_gradient_sum", ["SUM": 1, "FLOAT_GRADIENT": isFloat ? 1 : 0])(
-        [partials], outputs: [.init([groups, outP, outQ], isFloat ? .float32 : self.dtype)],
-        scalars: [
-          splits, groups, a.size, b.size, outP, outQ, a.kept, a.padded, b.kept, b.padded,
-        ].map { .int($0) }, grid: .init(ceilDivide(groups * outP * outQ, 256)),
-        block: .init(256))[0].asType(dtype)
+    let sum = try FactorKernels.table.kernel(
+      .sum(isFloat: isFloat, element: element)
+    ) { () throws(KernelError) in
+      try kernel(
+        "BlockGradient", "block_gradient_sum", ["SUM": 1, "FLOAT_GRADIENT": isFloat ? 1 : 0])
+    }
+    return sum(
+      [partials], outputs: [.init([groups, outP, outQ], isFloat ? .float32 : self.dtype)],
+      scalars: [
+        splits, groups, a.size, b.size, outP, outQ, a.kept, a.padded, b.kept, b.padded,
+      ].map { .int($0) }, grid: .init(ceilDivide(groups * outP * outQ, 256)),
+      block: .init(256))[0].asType(dtype)
   }
 }
 

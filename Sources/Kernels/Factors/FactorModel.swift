@@ -25,13 +25,13 @@ public struct FactorModel: Sendable {
   /// own product of one row: with few rows the GPU is done sooner.
   ///
   /// Hosts differ by half.
-  static let kernelHost = 10e-6, libraryHost = 21e-6, rowHost = 7.6e-6
+  static let kernelHost = 8e-6, libraryHost = 21e-6, rowHost = 7.6e-6
   /// Seconds to begin a batch of strided products.
   static let stridedLaunch = 5e-6
   /// Seconds that each further product of a list adds, where they run side by side, and for the host.
   static let nextProduct = (device: 4e-6, host: 10e-6)
   /// Seconds to begin a dense product.
-  static let denseLaunch = 7e-6
+  static let denseLaunch = 5e-6
   /// Seconds to begin the kernel of warp-wide instructions and to load the weights of its blocks.
   static let kernelLaunch = 3e-6
   /// Seconds to begin the kernel of warpgroups.
@@ -236,16 +236,17 @@ public struct FactorModel: Sendable {
   ///
   /// What its plan expects, corrected by 86 patterns of an earlier record (docs/log-gpu-factors.md): whole rows
   /// of 16 bits are faster, but slower where lanes read single elements, and weights read again for narrow
-  /// slices, which L2 gives to many blocks at once; for wide ones they are slower.
+  /// slices, which L2 gives to many blocks at once; for wide ones they are slower. With d = 1 float32 is slower, too.
   public func warpgroups(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double? {
     KroneckerGroupsPlan.best(
       s, rows: FactorKernels.bucket(rows), elementSize: elementSize,
       isExact: elementSize == 4 && !allowsTF32, gpu: gpu
     ).map { plan in
       let readsSingly = elementSize == 2 && plan.group % 2 == 1
+      let isExact = elementSize == 4 && !allowsTF32
       let share =
         plan.isTensor
-        ? 1
+        ? (s.d > 1 || elementSize == 2 ? 1 : isExact ? 1.2 : 1.05)
         : plan.isStationary
           ? (plan.slice == s.d && elementSize == 2 ? (readsSingly ? 1.5 : 0.85) : 1)
           : (plan.slice * elementSize >= 32 ? 1.12 : 0.62)

@@ -10,6 +10,16 @@ public struct KroneckerGroupsKernels: Sendable {
   private let turned: TurnedProducts
   private let isExact: Bool
 
+  private struct Role: Hashable {
+    var plan: KroneckerGroupsPlan
+    var element: Int
+    /// Of a product; `nil` where the kernel packs weights.
+    var activation: KernelActivation?
+    var parts = 0
+  }
+
+  private static let table = KernelTable<Role>()
+
   /// The kernels of a pattern on this machine's GPU; throws, with the reason, where there are none.
   public static func named(
     _ shape: KroneckerShape, dtype: DType, allowsTF32: Bool
@@ -112,11 +122,15 @@ public struct KroneckerGroupsKernels: Sendable {
     let plan = try plan(rows: rows, transposed: transposed)
     let (b, c, d) = (shape.b, shape.c, shape.d)
     let strides = transposed ? [b * c * d, 1 * d, c * d, 1] : [b * c * d, c * d, d, 1]
-    return try kernels.kernel(
-      "KroneckerGroupsPack", "kronecker_groups_pack", KroneckerGroupsKernels.options(plan))(
-        [w.asType(kernels.dtype)], outputs: [.init([plan.words], .int32)],
-        scalars: strides.map { .int($0) }, grid: .init(ceilDivide(plan.words, 256)),
-        block: .init(256))[0]
+    let role = Role(plan: plan, element: kernels.element)
+    let kernel = try KroneckerGroupsKernels.table.kernel(role) { () throws(KernelError) in
+      try kernels.kernel(
+        "KroneckerGroupsPack", "kronecker_groups_pack", KroneckerGroupsKernels.options(plan))
+    }
+    return kernel(
+      [w.asType(kernels.dtype)], outputs: [.init([plan.words], .int32)],
+      scalars: strides.map { .int($0) }, grid: .init(ceilDivide(plan.words, 256)),
+      block: .init(256))[0]
   }
 
   /// x [M, a·c·d] and packed weights → epilogue(y) [M, a·b·d], without a gradient.
@@ -133,8 +147,13 @@ public struct KroneckerGroupsKernels: Sendable {
     // Room for each block's tensor maps, of arrays whose address the kernel learns when it runs.
     let maps = CUDAKernel.Output(
       [blocks.0 * blocks.1 * blocks.2, plan.mapBytes / 4], .int32)
-    let variant = KroneckerGroupsKernels.productVariant(plan, epilogue, element: kernels.element)
-    return try kernels.library.kernel(variant)(
+    let role = Role(
+      plan: plan, element: kernels.element, activation: epilogue.activation, parts: epilogue.parts)
+    let kernel = try KroneckerGroupsKernels.table.kernel(role) { () throws(KernelError) in
+      try kernels.library.kernel(
+        KroneckerGroupsKernels.productVariant(plan, epilogue, element: kernels.element))
+    }
+    return kernel(
       [x, packed] + epilogue.inputs(instead: x),
       outputs: plan.isTensor ? [product, maps] : [product],
       scalars: [

@@ -7,6 +7,15 @@ public struct KroneckerKernels: Sendable {
   public let shape: KroneckerShape
   private let kernels: FactorKernels
 
+  private struct Role: Hashable {
+    var plan: KroneckerPlan
+    var element: Int
+    /// Of a product; `nil` where the kernel packs weights.
+    var activation: KernelActivation?
+  }
+
+  private static let table = KernelTable<Role>()
+
   /// The kernels of a pattern on this machine's GPU; throws, with the reason, where there are none.
   public static func named(
     _ shape: KroneckerShape, dtype: DType
@@ -89,11 +98,14 @@ public struct KroneckerKernels: Sendable {
     let plan = try plan(rows: rows, transposed: transposed)
     let (b, c, d) = (shape.b, shape.c, shape.d)
     let strides = transposed ? [b * c * d, d, c * d, 1] : [b * c * d, c * d, d, 1]
-    return try kernels.kernel(
-      "KroneckerPack", "kronecker_pack", KroneckerKernels.options(plan))(
-        [w.asType(dtype)], outputs: [.init([plan.words], .int32)],
-        scalars: strides.map { .int($0) }, grid: .init(ceilDivide(plan.words, 256)),
-        block: .init(256))[0]
+    let role = Role(plan: plan, element: kernels.element)
+    let kernel = try KroneckerKernels.table.kernel(role) { () throws(KernelError) in
+      try kernels.kernel("KroneckerPack", "kronecker_pack", KroneckerKernels.options(plan))
+    }
+    return kernel(
+      [w.asType(dtype)], outputs: [.init([plan.words], .int32)],
+      scalars: strides.map { .int($0) }, grid: .init(ceilDivide(plan.words, 256)),
+      block: .init(256))[0]
   }
 
   /// x [M, a·c·d] and packed weights → epilogue(y) [M, a·b·d], without a gradient.
@@ -111,17 +123,21 @@ public struct KroneckerKernels: Sendable {
     let starts = [plan.shape.outputs, b * d, run, d > plan.width ? d : run]
     let isAligned = starts.allSatisfy { $0 * 2 % piece == 0 }
     let splits = plan.splits(rows: rows, multiprocessors: kernels.library.gpu.multiprocessors)
-    return try kernels.kernel(
-      "Kronecker", "kronecker",
-      KroneckerKernels.productOptions(plan, activation: epilogue.activation),
-      shared: plan.sharedBytes)(
-        [x, packed] + epilogue.inputs(instead: x),
-        outputs: [.init([rows, plan.shape.outputs], dtype)],
-        scalars: [
-          .int(plan.shape.outputs), .bool(isAligned), .int(epilogue.parts), .int(rows),
-          .int(x.dim(1)),
-        ], grid: .init(plan.parts * plan.slices, plan.shape.a, splits),
-        block: .init(32 * plan.warps))[0]
+    let role = Role(plan: plan, element: kernels.element, activation: epilogue.activation)
+    let kernel = try KroneckerKernels.table.kernel(role) { () throws(KernelError) in
+      try kernels.kernel(
+        "Kronecker", "kronecker",
+        KroneckerKernels.productOptions(plan, activation: epilogue.activation),
+        shared: plan.sharedBytes)
+    }
+    return kernel(
+      [x, packed] + epilogue.inputs(instead: x),
+      outputs: [.init([rows, plan.shape.outputs], dtype)],
+      scalars: [
+        .int(plan.shape.outputs), .bool(isAligned), .int(epilogue.parts), .int(rows),
+        .int(x.dim(1)),
+      ], grid: .init(plan.parts * plan.slices, plan.shape.a, splits),
+      block: .init(32 * plan.warps))[0]
   }
 
   // MARK: - The product with its gradients

@@ -1,4 +1,5 @@
 import MLX
+import Synchronization
 
 /// A pair of block factors in one kernel: what is between them never reaches device memory.
 ///
@@ -10,12 +11,36 @@ public struct PairKernels: Sendable {
   /// How the kernel divides the product, and its transpose for the gradient of the input.
   private let plan: any PairDivision, transposedPlan: any PairDivision
   private let kernels: FactorKernels
+  private let table = KernelTable<Role>()
 
-  /// The kernels of a pair on this machine's GPU; throws, with the reason, where there are none.
+  /// What a kernel does for the pair or the transposed one.
+  private struct Role: Hashable {
+    var isTransposed: Bool
+    /// `nil` where it packs the cores.
+    var product: Product?
+
+    struct Product: Hashable {
+      var activation: KernelActivation, parts: Int, keeps: Bool, writes: Bool
+    }
+  }
+
+  private struct Question: Hashable {
+    var shape: PairShape
+    var dtype: DType
+    var byWarpgroups: Bool
+  }
+
+  private static let known = Mutex<[Question: PairKernels]>([:])
+
+  /// The kernels of a pair on this machine's GPU, made once; throws, with the reason, where there are none.
   public static func named(
     _ shape: PairShape, dtype: DType, byWarpgroups: Bool = false
   ) throws(KernelError) -> PairKernels {
-    try PairKernels(shape, dtype: dtype, byWarpgroups: byWarpgroups)
+    let question = Question(shape: shape, dtype: dtype, byWarpgroups: byWarpgroups)
+    if let kernels = known.withLock({ $0[question] }) { return kernels }
+    let made = try PairKernels(shape, dtype: dtype, byWarpgroups: byWarpgroups)
+    known.withLock { $0[question] = made }
+    return made
   }
 
   private init(_ shape: PairShape, dtype: DType, byWarpgroups: Bool) throws(KernelError) {
@@ -94,7 +119,10 @@ public struct PairKernels: Sendable {
     let second = [s.m1 * s.rank * s.n1, s.rank * s.n1, s.n1, 1]
     let strides0 = transposed ? [second[0], second[3], second[1], second[2]] : first
     let strides1 = transposed ? [first[0], first[2], first[3], first[1]] : second
-    return try kernels.library.kernel(plan.packing(element: kernels.element))(
+    let kernel = try table.kernel(Role(isTransposed: transposed)) { () throws(KernelError) in
+      try kernels.library.kernel(plan.packing(element: kernels.element))
+    }
+    return kernel(
       transposed ? [core1, core0] : [core0, core1], outputs: [.init([plan.words], .int32)],
       scalars: (strides0 + strides1).map { .int($0) }, grid: .init(ceilDivide(plan.words, 256)),
       block: .init(256))[0]
@@ -102,9 +130,10 @@ public struct PairKernels: Sendable {
 
   /// x [M, m1·m0] → y [M, n0·n1] and, with `keeps`, z as the plan has it.
   private func launch(
-    _ plan: any PairDivision, _ x: MLXArray, _ packed: MLXArray,
-    _ epilogue: FactorEpilogue = .init(), keeps: Bool = false, writes: Bool = true
+    _ x: MLXArray, _ packed: MLXArray, _ epilogue: FactorEpilogue = .init(),
+    transposed: Bool = false, keeps: Bool = false, writes: Bool = true
   ) throws(KernelError) -> [MLXArray] {
+    let plan = transposed ? transposedPlan : self.plan
     let shape = plan.shape
     let rows = x.dim(0)
     var outputs: [CUDAKernel.Output] = []
@@ -114,8 +143,15 @@ public struct PairKernels: Sendable {
     let resident = kernels.library.gpu.residentClusters(of: plan.cluster) / plan.shares
     let blocks = max(1, min(resident, steps)) * plan.shares * plan.cluster
     let maps = plan.takesMaps ? [CUDAKernel.Output([blocks, 32], .int32)] : []
-    let variant = plan.product(element: kernels.element, epilogue, keeps: keeps, writes: writes)
-    let results = try kernels.library.kernel(variant)(
+    let role = Role(
+      isTransposed: transposed,
+      product: .init(
+        activation: epilogue.activation, parts: epilogue.parts, keeps: keeps, writes: writes))
+    let kernel = try table.kernel(role) { () throws(KernelError) in
+      try kernels.library.kernel(
+        plan.product(element: kernels.element, epilogue, keeps: keeps, writes: writes))
+    }
+    let results = kernel(
       [x, packed] + epilogue.inputs(instead: x), outputs: outputs + maps,
       scalars: [
         .int(shape.outputs), .bool(plan.isOutputAligned), .int(epilogue.parts), .int(rows),
@@ -133,7 +169,7 @@ public struct PairKernels: Sendable {
   public func launch(
     _ x: MLXArray, packed: MLXArray, _ epilogue: FactorEpilogue = .init()
   ) throws(KernelError) -> MLXArray {
-    try launch(plan, x, packed, epilogue)[0]
+    try launch(x, packed, epilogue)[0]
   }
 
   // MARK: - The product with its gradients
@@ -150,7 +186,7 @@ public struct PairKernels: Sendable {
           let packed = try pack(inputs[1], inputs[2])
           return [packed]
             + (try launch(
-              plan, inputs[0], packed, epilogue.replacing(Array(inputs[3...]), dtype: dtype),
+              inputs[0], packed, epilogue.replacing(Array(inputs[3...]), dtype: dtype),
               keeps: keeps))
         }
       },
@@ -174,13 +210,13 @@ public struct PairKernels: Sendable {
     var kept = z
     let (dy, gradients) = try epilogue.replacing(others, dtype: dtype).gradients(
       before: {
-        let results = try launch(plan, x, packed, keeps: kept == nil)
+        let results = try launch(x, packed, keeps: kept == nil)
         kept = kept ?? results[1]
         return results[0]
       }, cotangent: cotangent)
     let back = try launch(
-      transposedPlan, dy, try pack(cores[0], cores[1], transposed: true), keeps: true)
-    let z = try kept ?? launch(plan, x, packed, keeps: true, writes: false)[0]
+      dy, try pack(cores[0], cores[1], transposed: true), transposed: true, keeps: true)
+    let z = try kept ?? launch(x, packed, keeps: true, writes: false)[0]
     let rows = x.dim(0)
     let core0 = try kernels.gradient(
       .init(x, size: s.m0, outer: s.m0), transposedPlan.keptBlocks(back[1]), rows: rows,

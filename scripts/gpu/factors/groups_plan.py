@@ -208,7 +208,7 @@ class GroupsPlan:
         times = memory, l2, shared
         uneven = ceil_div(combos * z, SMS) * SMS * ceil_div(row_tiles, z) / (combos * row_tiles)
         flight = min(1, (self.stages - 1) * self.stage_bytes / 120000)
-        return (max(times) + 0.18 * (sum(times) - max(times))) * uneven ** 0.95 / flight ** 0.165 + (0 if d == 1 else 5.4e-6)
+        return (max(times) + 0.18 * (sum(times) - max(times))) * uneven ** 0.95 / flight ** 0.165 + (3.4e-6 if d == 1 else 5.4e-6)
 
     def defines(self, **more):
         a, b, c, d = self.pattern
