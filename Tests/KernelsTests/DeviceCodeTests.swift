@@ -40,6 +40,26 @@ import Testing
       ])
   }
 
+  @Test func aKernelOfATableIsMadeOnce() throws {
+    let table = KernelTable<Int>()
+    var made = 0
+    func kernel(_ key: Int) throws(KernelError) -> CUDAKernel {
+      try table.kernel(key) { () throws(KernelError) in
+        made += 1
+        do { return try CUDAKernel(name: "none\(key)", binary: [0]) } catch {
+          throw KernelError("\(error)")
+        }
+      }
+    }
+    let first = try kernel(1)
+    #expect(try kernel(1) === first && kernel(2) !== first)
+    #expect(made == 2)
+    #expect(throws: KernelError.self) {
+      try table.kernel(3) { () throws(KernelError) in throw KernelError("none") }
+    }
+    #expect(try kernel(3).name == "none3", "a failure is not kept")
+  }
+
   /// What a launch without a GPU gives: an error, not the end of the process.
   @Test(.enabled(if: !Device.gpu.isAvailable, "there is a GPU"))
   func aLaunchWithoutAGPUIsAnError() throws {
