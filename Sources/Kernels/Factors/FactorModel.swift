@@ -51,8 +51,11 @@ public struct FactorModel: Sendable {
   /// The share of the rate of plain multiply-adds that exact float32 reaches.
   static let exactShare = 0.75
 
+  /// Whether elements of so many bytes are float32 that TF32 may not round.
+  func isExact(_ elementSize: Int) -> Bool { elementSize == 4 && !allowsTF32 }
+
   /// Seconds of multiply-adds of elements of so many bytes.
-  private func arithmetic(_ multiplyAdds: Double, _ elementSize: Int) -> Double {
+  func arithmetic(_ multiplyAdds: Double, _ elementSize: Int) -> Double {
     let matrix = gpu.matrixMultiplyAdds * gpu.clock * Double(gpu.multiprocessors)
     guard elementSize == 4 else {
       return multiplyAdds / (matrix * StrassenTileModel.sustainedShare)
@@ -69,7 +72,7 @@ public struct FactorModel: Sendable {
   }
 
   /// Seconds of one batch of products.
-  private func product(
+  func product(
     _ numbers: Double, _ multiplyAdds: Double, _ elementSize: Int,
     host: Double = FactorModel.libraryHost, launch: Double = FactorModel.stridedLaunch,
     bytes: Double = FactorModel.productBytes
@@ -80,180 +83,16 @@ public struct FactorModel: Sendable {
   }
 
   /// Seconds that the host takes to begin one of MLX's products.
-  private func host(rows: Int) -> Double {
+  func host(rows: Int) -> Double {
     rows == 1 ? FactorModel.rowHost : FactorModel.libraryHost
   }
 
   /// Seconds of MLX's copy of so many numbers into another order, `run` of which stay together.
-  private func permutation(_ numbers: Double, run: Int, _ elementSize: Int) -> Double {
+  func permutation(_ numbers: Double, run: Int, _ elementSize: Int) -> Double {
     let (share, bytes) = FactorModel.permutation
     let together = max(3, Double(run * elementSize))
     return 2 * numbers * Double(elementSize)
       / (share * min(1, together / bytes) * gpu.copyRate) + FactorModel.launch
-  }
-
-  // MARK: - Pairs
-
-  private func numbers(_ s: PairShape, rows: Int) -> (x: Double, z: Double, y: Double, w: Double) {
-    let m = Double(rows)
-    return (
-      m * Double(s.inputs), m * Double(s.intermediates), m * Double(s.outputs),
-      Double(s.multiplyAdds)
-    )
-  }
-
-  /// Seconds of both products of a pair, each of which the host takes so long to begin.
-  private func products(
-    _ s: PairShape, rows: Int, elementSize: Int, host: Double = FactorModel.libraryHost
-  ) -> Double {
-    let (x, z, y, _) = numbers(s, rows: rows)
-    return product(x + z, z * Double(s.m0), elementSize, host: host)
-      + product(z + y, z * Double(s.n1), elementSize, host: host)
-  }
-
-  /// Seconds of a pair by strided products.
-  public func strided(_ s: PairShape, rows: Int, elementSize: Int) -> Double {
-    products(s, rows: rows, elementSize: elementSize)
-  }
-
-  /// Seconds of a pair composed of MLX operations: both products, and the copies around them.
-  ///
-  /// For low rank two plain products, between which nothing is copied.
-  public func composed(_ s: PairShape, rows: Int, elementSize: Int) -> Double {
-    if s.isLowRank {
-      return products(s, rows: rows, elementSize: elementSize, host: host(rows: rows))
-    }
-    let (x, z, y, _) = numbers(s, rows: rows)
-    return strided(s, rows: rows, elementSize: elementSize)
-      + permutation(x, run: s.m0, elementSize) + permutation(z, run: s.rank, elementSize)
-      + permutation(y, run: s.n1, elementSize)
-  }
-
-  // MARK: - Factors
-
-  /// Seconds of a block-diagonal factor by strided products.
-  public func strided(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
-    let s = merged(s, elementSize)
-    let m = Double(rows)
-    let moved =
-      m * (Double(s.inputs) + FactorModel.writtenBytes * Double(s.outputs)) + Double(s.weights)
-    return isNarrow(s, elementSize)
-      ? blocks(s, rows: rows, elementSize: elementSize)
-      : product(moved, m * Double(s.weights), elementSize, bytes: 1)
-  }
-
-  private func isNarrow(_ s: KroneckerShape, _ elementSize: Int) -> Bool {
-    max(s.b, s.c) * elementSize < 128
-  }
-
-  private func merged(_ s: KroneckerShape, _ elementSize: Int) -> KroneckerShape {
-    s.merged(elementSize: elementSize, allowsTF32: allowsTF32)
-  }
-
-  /// Seconds to merge the weights of a factor for strided products; none where they are read as they are.
-  public func merging(_ s: KroneckerShape, elementSize: Int) -> Double {
-    let merged = merged(s, elementSize)
-    return merged == s ? 0 : packing(merged.weights, elementSize: elementSize)
-  }
-
-  private func blocks(
-    _ s: KroneckerShape, rows: Int, elementSize: Int, launch: Double = FactorModel.stridedLaunch
-  ) -> Double {
-    let m = Double(rows)
-    return product(
-      m * Double(s.inputs + s.outputs) + Double(s.weights), m * Double(s.weights), elementSize,
-      launch: launch,
-      bytes: isNarrow(s, elementSize) ? FactorModel.narrowBytes : FactorModel.productBytes)
-  }
-
-  /// Seconds of a factor composed of MLX operations.
-  ///
-  /// What the permutations cost in reads and writes of x and y is fitted to the 45 patterns with d > 1
-  /// of an earlier record (docs/log-gpu-factors.md).
-  public func composed(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
-    let m = Double(rows)
-    let product = blocks(s, rows: rows, elementSize: elementSize)
-    let (x, y) = (m * Double(s.inputs), m * Double(s.outputs))
-    guard s.d > 1 else {
-      return product + permutation(x, run: s.c, elementSize)
-        + permutation(y, run: s.b, elementSize)
-    }
-    let d = Double(s.d)
-    let cost = s.a == 1 ? (4 + 80 / d) * (x + y) : min(28, 1.75 * d) * x + 5 * y
-    return product + cost * Double(elementSize) / gpu.copyRate
-  }
-
-  /// Seconds of a factor with d > 1 batch last by strided products: one, and where a is above 1 one for each i or
-  /// each l.
-  public func stridedBatchLast(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
-    let (device, host) = FactorModel.nextProduct
-    let others = Double(min(s.a, s.d) - 1)
-    return max(
-      blocks(s, rows: rows, elementSize: elementSize) + others * device,
-      FactorModel.libraryHost + others * host)
-  }
-
-  /// Seconds of a factor batch last composed of MLX operations: with d = 1 the product alone, else copies of
-  /// x and y too, 2.5 times what moving both once takes.
-  ///
-  /// The other operations take the host 4 µs.
-  public func composedBatchLast(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
-    let product = max(
-      FactorModel.libraryHost + 4e-6,
-      blocks(s, rows: rows, elementSize: elementSize, launch: FactorModel.denseLaunch))
-    guard s.d > 1 else { return product }
-    let bytes = Double(rows * (s.inputs + s.outputs) * elementSize)
-    return product + 2.5 * bytes / gpu.copyRate + 2 * FactorModel.launch
-  }
-
-  /// Seconds of a factor by turned rows: x and y are copied before and after the products, two fifths
-  /// slower than by a plain copy.
-  ///
-  /// Exact float32 is multiplied by warpgroups where they can.
-  public func turned(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
-    let isExact = elementSize == 4 && !allowsTF32
-    let exact = isExact ? warpgroups(s.turned, rows: rows, elementSize: elementSize) : nil
-    return (exact ?? blocks(s, rows: rows, elementSize: elementSize))
-      + turn(Double(rows) * Double(s.inputs), elementSize)
-      + turn(Double(rows) * Double(s.outputs), elementSize)
-  }
-
-  private func turn(_ numbers: Double, _ elementSize: Int) -> Double {
-    2.8 * numbers * Double(elementSize) / gpu.copyRate + FactorModel.launch
-  }
-
-  /// Seconds of a factor by its kernel of warp-wide instructions, `nil` where it has none.
-  public func kernel(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double? {
-    guard elementSize == 2 else { return nil }
-    return KroneckerPlan.best(s, rows: FactorKernels.bucket(rows), gpu: gpu).map {
-      max(
-        FactorModel.kernelHost,
-        1.06 * $0.seconds(rows: rows, gpu: gpu) + FactorModel.kernelLaunch)
-    }
-  }
-
-  /// Seconds of a factor by its kernel of warpgroups, `nil` where it has none.
-  ///
-  /// What its plan expects, corrected by 86 patterns of an earlier record (docs/log-gpu-factors.md): whole rows
-  /// of 16 bits are faster, but slower where lanes read single elements, and weights read again for narrow
-  /// slices, which L2 gives to many blocks at once; for wide ones they are slower. With d = 1 float32 is slower, too.
-  public func warpgroups(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double? {
-    KroneckerGroupsPlan.best(
-      s, rows: FactorKernels.bucket(rows), elementSize: elementSize,
-      isExact: elementSize == 4 && !allowsTF32, gpu: gpu
-    ).map { plan in
-      let readsSingly = elementSize == 2 && plan.group % 2 == 1
-      let isExact = elementSize == 4 && !allowsTF32
-      let share =
-        plan.isTensor
-        ? (s.d > 1 || elementSize == 2 ? 1 : isExact ? 1.2 : 1.05)
-        : plan.isStationary
-          ? (plan.slice == s.d && elementSize == 2 ? (readsSingly ? 1.5 : 0.85) : 1)
-          : (plan.slice * elementSize >= 32 ? 1.12 : 0.62)
-      return max(
-        FactorModel.kernelHost,
-        share * plan.seconds(rows: rows, gpu: gpu) + FactorModel.warpgroupsLaunch)
-    }
   }
 
   /// Seconds to bring a factor's weights into the order of a kernel or of blocks.
@@ -264,44 +103,6 @@ public struct FactorModel: Sendable {
   /// Seconds to form a dense matrix, or to go back from its gradient.
   public func forming(_ numbers: Int, elementSize: Int) -> Double {
     FactorModel.forming + 4 * Double(numbers) * Double(elementSize) / gpu.copyRate
-  }
-
-  // MARK: - Gradients
-
-  /// Seconds of the weight gradient of a factor: of turned rows where d > 1.
-  public func weightGradient(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
-    let product = blocks(merged(s, elementSize), rows: rows, elementSize: elementSize)
-    guard s.d > 1 else { return product }
-    return product + turn(Double(rows) * Double(s.inputs), elementSize)
-      + turn(Double(rows) * Double(s.outputs), elementSize)
-  }
-
-  /// Seconds of both gradients of a factor by turned rows.
-  public func turnedGradients(_ s: KroneckerShape, rows: Int, elementSize: Int) -> Double {
-    weightGradient(s, rows: rows, elementSize: elementSize)
-      + blocks(s.transposed, rows: rows, elementSize: elementSize)
-      + turn(Double(rows) * Double(s.inputs), elementSize)
-  }
-
-  /// Seconds of a pair's gradients by strided products: z again, and four products, of which those over the rows
-  /// begin slowly (docs/log-gpu-factors.md).
-  public func stridedGradients(_ s: PairShape, rows: Int, elementSize: Int) -> Double {
-    2.4 * strided(s, rows: rows, elementSize: elementSize) + 25e-6
-  }
-
-  /// Seconds of a pair's gradients by a kernel: a pass that leaves z (of low rank the product has left it), one with the
-  /// transposed pair that leaves its own besides, and two products over the rows; `nil` where it has no plans.
-  ///
-  /// From times of 27 pairs between 768 and 4096 wide (docs/log-gpu-factors.md).
-  public func kernelGradients(_ s: PairShape, byWarpgroups: Bool, rows: Int) -> Double? {
-    guard
-      let passes = PairKernels.seconds(s, byWarpgroups: byWarpgroups, rows: rows, gpu: gpu)
-    else { return nil }
-    let (x, z, y, _) = numbers(s, rows: rows)
-    let keeping = 2 * z / gpu.copyRate
-    return (s.isLowRank ? 0 : 0.9 * passes.product + 0.6 * keeping)
-      + 1.1 * passes.transposed + 0.8 * keeping
-      + 1.1 * 2 * (x + y + 2 * z) / gpu.copyRate + 2 * 10e-6
   }
 
   /// Seconds of the product with a compressed 2:4 weight of 16 bits: two thirds of the dense product's
@@ -322,9 +123,8 @@ public struct FactorModel: Sendable {
   public func dense(rows: Int, inputs: Int, outputs: Int, elementSize: Int) -> Double {
     let (m, k, n) = (Double(rows), Double(inputs), Double(outputs))
     let bytes = 1.1 * (m * k + m * n + k * n) * Double(elementSize) / gpu.copyRate
-    let isExact = elementSize == 4 && !allowsTF32
     let operations =
-      (isExact ? 1 : FactorModel.denseShare) * arithmetic(m * n * k, elementSize)
+      (isExact(elementSize) ? 1 : FactorModel.denseShare) * arithmetic(m * n * k, elementSize)
     let launch = rows == 1 ? 0 : FactorModel.denseLaunch
     return max(
       host(rows: rows), launch + max(bytes, operations) + 0.5 * min(bytes, operations))
