@@ -1,5 +1,5 @@
 """Races the ways of a Kronecker-sparse factor, batch first: the kernel of warp-wide instructions, plans of the kernel of warpgroups, turned
-block-diagonal products, the usual batched product and dense.
+block-diagonal products (with d = 1 in place), the usual batched product and dense.
 
 usage: race_factors.py OUT.json [--patterns FILE] [--first 62] [--rows 25088] [--plans 4] [--element bfloat16] [--exact] [--seconds 100]
 """
@@ -50,7 +50,7 @@ def main():
     print(f"copy {copy / 1e12:.2f} TB/s, dense {rate / 1e12:.0f} TFLOP/s, {options.element}{' exact' if options.exact else ''}, {options.rows} rows")
     with open(options.patterns) as f:
         patterns = [tuple(map(int, line.split("x"))) for line in f.read().split("\n") if line and line[0] != "#"]
-    patterns = [p for p in patterns if p[3] > 1][:options.first]
+    patterns = patterns[:options.first]
     pool, jobs, m = ThreadPoolExecutor(15), {}, options.rows
     for p in patterns:
         a, b, c, d = p
@@ -58,13 +58,14 @@ def main():
         ordered = groups_plans(p, m, size, options.exact, aligned)
         plans = distinct(ordered, options.plans, lambda q: (q.slice, q.width, q.tiles, q.row_units, q.stationary))
         # And the best of each kind.
-        for kind in (lambda q: (q.slice, q.width), lambda q: q.stationary, lambda q: q.row_units):
+        for kind in (lambda q: (q.slice, q.width), lambda q: q.stationary, lambda q: q.row_units, lambda q: q.tensor):
             plans += [q for q in distinct(ordered, 4, kind) if q not in plans and q.cost(m) < 2 * ordered[0].cost(m)]
         jobs[p] = [(plan, pool.submit(Groups, plan, options.element)) for plan in plans]
         if size == 2:
             old = kronecker_plans(p, m, d % 8 == 0 or (d <= 24 and c * d % 8 == 0))[0]
             jobs[p].append((old, pool.submit(Kronecker, old)))
-        jobs[p].append(("turn", pool.submit(lambda a=a, b=b, c=c, d=d: (Turn(a, c, d, options.element), Turn(a, d, b, options.element)))))
+        if d > 1:
+            jobs[p].append(("turn", pool.submit(lambda a=a, b=b, c=c, d=d: (Turn(a, c, d, options.element), Turn(a, d, b, options.element)))))
     report = {"copy_bytes_per_s": copy, "flops": rate, "rows": m, "element": options.element, "exact": options.exact, "patterns": []}
     for p in patterns:
         if time.time() - began > options.seconds:
@@ -99,6 +100,9 @@ def main():
                     matrix[i, :, l, i, :, l] = w[i, :, :, l]
             matrix = matrix.view(a * b * d, a * c * d)
             measure("dense", lambda i: torch.mm(xs[i], matrix.t(), out=ys[i]))
+        if d == 1:
+            back = w.view(a, b, c).transpose(1, 2)
+            measure("in place", lambda i: torch.bmm(xs[i].view(m, a, c).transpose(0, 1), back, out=ys[i].view(m, a, b).transpose(0, 1)))
         for plan, job in jobs[p]:
             made = job.result()
             if plan == "turn":
