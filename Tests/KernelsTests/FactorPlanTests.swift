@@ -183,8 +183,8 @@ import Testing
         [213_312, 512, 11], 0.0002346
       ),
       (
-        .init(1, 48, 48, 32), 25088, 4, false, "l8/8 j48/48 rows 128 k8 x4 stay map",
-        [205_008, 256, 33], 0.0001054
+        .init(1, 48, 48, 32), 25088, 4, false, "l8/8 j48/24 rows 64 k8 x8 stay",
+        [213_136, 272, 33], 0.0001197
       ),
       (
         .init(3, 50, 37, 7), 333, 4, true, "l4/4 j16/8 rows 64 k8 x8 stay exact",
@@ -225,6 +225,10 @@ import Testing
       (
         .init(3, 80, 48, 12), 1024, 4, true, "l12/6 j40/40 rows 64 k8 x3 exact runs w3 cluster 2",
         [206_144, 400, 16], 1.341e-05
+      ),
+      (
+        .init(1, 192, 192, 96), 25088, 4, false, "l8/8 j96/48 rows 64 k8 x5 map cluster 2",
+        [205_024, 256, 11], 0.002140
       ),
       (
         .init(16, 384, 96, 1), 25088, 2, false, "l1/1 j128/128 rows 128 k96 x6 stay runs w2",
