@@ -1,18 +1,15 @@
 // Pairs of block factors.
 extension FactorModel {
-  private func numbers(_ s: PairShape, rows: Int) -> (x: Double, z: Double, y: Double, w: Double) {
+  private func numbers(_ s: PairShape, rows: Int) -> (x: Double, z: Double, y: Double) {
     let m = Double(rows)
-    return (
-      m * Double(s.inputs), m * Double(s.intermediates), m * Double(s.outputs),
-      Double(s.multiplyAdds)
-    )
+    return (m * Double(s.inputs), m * Double(s.intermediates), m * Double(s.outputs))
   }
 
   /// Seconds of both products of a pair, each of which the host takes so long to begin.
   private func products(
     _ s: PairShape, rows: Int, elementSize: Int, host: Double = FactorModel.libraryHost
   ) -> Double {
-    let (x, z, y, _) = numbers(s, rows: rows)
+    let (x, z, y) = numbers(s, rows: rows)
     return product(x + z, z * Double(s.m0), elementSize, host: host)
       + product(z + y, z * Double(s.n1), elementSize, host: host)
   }
@@ -29,7 +26,7 @@ extension FactorModel {
     if s.isLowRank {
       return products(s, rows: rows, elementSize: elementSize, host: host(rows: rows))
     }
-    let (x, z, y, _) = numbers(s, rows: rows)
+    let (x, z, y) = numbers(s, rows: rows)
     return strided(s, rows: rows, elementSize: elementSize)
       + permutation(x, run: s.m0, elementSize) + permutation(z, run: s.rank, elementSize)
       + permutation(y, run: s.n1, elementSize)
@@ -51,7 +48,7 @@ extension FactorModel {
     guard
       let passes = PairKernels.seconds(s, byWarpgroups: byWarpgroups, rows: rows, gpu: gpu)
     else { return nil }
-    let (x, z, y, _) = numbers(s, rows: rows)
+    let (x, z, y) = numbers(s, rows: rows)
     let keeping = 2 * z / gpu.copyRate
     return (s.isLowRank ? 0 : 0.9 * passes.product + 0.6 * keeping)
       + 1.1 * passes.transposed + 0.8 * keeping
