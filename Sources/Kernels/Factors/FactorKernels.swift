@@ -49,6 +49,18 @@ struct FactorKernels: Sendable {
       FactorKernels.variant(file, role, options, element: element, shared: shared))
   }
 
+  /// Weights [a, b, c, d], or with `transposed` those of the transposed matrix, in the words of a kernel that packs
+  /// them.
+  func pack(
+    _ w: MLXArray, _ shape: KroneckerShape, transposed: Bool, words: Int, by kernel: CUDAKernel
+  ) -> MLXArray {
+    let (b, c, d) = (shape.b, shape.c, shape.d)
+    let strides = transposed ? [b * c * d, d, c * d, 1] : [b * c * d, c * d, d, 1]
+    return kernel(
+      [w.asType(dtype)], outputs: [.init([words], .int32)], scalars: strides.map { .int($0) },
+      grid: .init(ceilDivide(words, 256)), block: .init(256))[0]
+  }
+
   // MARK: - Weight gradients
 
   /// The operand of a weight gradient: element (row, group, p) lies at
@@ -168,4 +180,9 @@ struct FactorKernels: Sendable {
 /// The first of the kernels' outputs, or the failure as an array.
 func launching(_ body: () throws -> [MLXArray]) throws -> [MLXArray] {
   do { return try body() } catch let error as KernelError { throw MLXError(error.description) }
+}
+
+extension DType {
+  /// Whether it is float32 that TF32 may not round.
+  func isExact(allowsTF32: Bool) -> Bool { self == .float32 && !allowsTF32 }
 }

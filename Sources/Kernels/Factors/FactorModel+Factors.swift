@@ -113,7 +113,7 @@ extension FactorModel {
     }
   }
 
-  /// What a plan takes of what it expects, by 86 patterns of an earlier record, and with d = 1 by 43 of a later one
+  /// What a plan takes of what it expects, by 86 patterns of an earlier record, and with d = 1 by 42 of a later one
   /// (docs/log-gpu-factors.md).
   private func share(_ plan: KroneckerGroupsPlan) -> Double {
     let (d, size) = (plan.shape.d, plan.size)

@@ -29,7 +29,7 @@ public struct KroneckerGroupsKernels: Sendable {
     guard gpu.major == 9 else {
       throw KernelError("warpgroups' matrix instructions are Hopper's, the GPU is another")
     }
-    let isExact = dtype == .float32 && !allowsTF32
+    let isExact = dtype.isExact(allowsTF32: allowsTF32)
     for shape in [shape, shape.transposed] {
       guard plan(shape, rows: 4096, size: dtype.size, isExact: isExact, gpu: gpu) != nil else {
         throw KernelError(
@@ -50,7 +50,7 @@ public struct KroneckerGroupsKernels: Sendable {
     epilogue: FactorEpilogue = .init(), gradients: Bool = false
   ) -> [KernelVariant] {
     guard let element = dtype.kernelElement else { return [] }
-    let isExact = dtype == .float32 && !allowsTF32
+    let isExact = dtype.isExact(allowsTF32: allowsTF32)
     func product(_ shape: KroneckerShape, _ epilogue: FactorEpilogue) -> [KernelVariant] {
       guard let plan = plan(shape, rows: rows, size: dtype.size, isExact: isExact, gpu: gpu)
       else { return [] }
@@ -120,17 +120,12 @@ public struct KroneckerGroupsKernels: Sendable {
     _ w: MLXArray, rows: Int, transposed: Bool = false
   ) throws(KernelError) -> MLXArray {
     let plan = try plan(rows: rows, transposed: transposed)
-    let (b, c, d) = (shape.b, shape.c, shape.d)
-    let strides = transposed ? [b * c * d, 1 * d, c * d, 1] : [b * c * d, c * d, d, 1]
     let role = Role(plan: plan, element: kernels.element)
     let kernel = try KroneckerGroupsKernels.table.kernel(role) { () throws(KernelError) in
       try kernels.kernel(
         "KroneckerGroupsPack", "kronecker_groups_pack", KroneckerGroupsKernels.options(plan))
     }
-    return kernel(
-      [w.asType(kernels.dtype)], outputs: [.init([plan.words], .int32)],
-      scalars: strides.map { .int($0) }, grid: .init(ceilDivide(plan.words, 256)),
-      block: .init(256))[0]
+    return kernels.pack(w, shape, transposed: transposed, words: plan.words, by: kernel)
   }
 
   /// x [M, a·c·d] and packed weights → epilogue(y) [M, a·b·d], without a gradient.

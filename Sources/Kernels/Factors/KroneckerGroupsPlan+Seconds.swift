@@ -52,7 +52,7 @@ extension KroneckerGroupsPlan {
     let units = Double(rowTiles * combinations)
     let steps = units * Double(chunks * chunkSteps)
     let products = isExact ? 3.0 : 1
-    // Fitted to 49 plans more: float32 in lines of 32 bytes, 10 % off instead of 12.
+    // Fitted to 53 plans more: float32 in lines of 32 bytes, 10 % off instead of 12.
     let memory = (x + y) / (1.098 * gpu.copyRate) * (slice < d && size == 4 ? 1.5 : 1)
     // Rows pass L2 once for each part; writing costs several times as much as reading.
     let l2Rate = 3.154 * gpu.copyRate
@@ -81,7 +81,7 @@ extension KroneckerGroupsPlan {
     let flight = pow(min(1, Double((stages - 1) * stageBytes) / 120_000), 0.165)
     let slowest = times.max() ?? 0
     let bound = slowest + 0.18 * (times.reduce(0, +) - slowest)
-    // With d = 1 by 43 patterns more, 7 % off.
+    // With d = 1 by 42 patterns more, 6 % off.
     return bound * uneven / flight + (d == 1 ? 3.4e-6 : 5.4e-6)
   }
 }

@@ -96,16 +96,11 @@ public struct KroneckerKernels: Sendable {
     _ w: MLXArray, rows: Int, transposed: Bool = false
   ) throws(KernelError) -> MLXArray {
     let plan = try plan(rows: rows, transposed: transposed)
-    let (b, c, d) = (shape.b, shape.c, shape.d)
-    let strides = transposed ? [b * c * d, d, c * d, 1] : [b * c * d, c * d, d, 1]
     let role = Role(plan: plan, element: kernels.element)
     let kernel = try KroneckerKernels.table.kernel(role) { () throws(KernelError) in
       try kernels.kernel("KroneckerPack", "kronecker_pack", KroneckerKernels.options(plan))
     }
-    return kernel(
-      [w.asType(dtype)], outputs: [.init([plan.words], .int32)],
-      scalars: strides.map { .int($0) }, grid: .init(ceilDivide(plan.words, 256)),
-      block: .init(256))[0]
+    return kernels.pack(w, shape, transposed: transposed, words: plan.words, by: kernel)
   }
 
   /// x [M, a·c·d] and packed weights → epilogue(y) [M, a·b·d], without a gradient.

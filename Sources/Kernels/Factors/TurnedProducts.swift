@@ -9,7 +9,7 @@ public struct TurnedProducts: Sendable {
   public let shape: KroneckerShape
   private let kernels: FactorKernels
   private let products: StridedProducts
-  private var isExact: Bool { kernels.dtype == .float32 && !products.allowsTF32 }
+  private var isExact: Bool { kernels.dtype.isExact(allowsTF32: products.allowsTF32) }
 
   /// Throws, with the reason, where this machine cannot do it.
   public static func named(
@@ -33,7 +33,7 @@ public struct TurnedProducts: Sendable {
   ) -> [KernelVariant] {
     guard let element = dtype.kernelElement else { return [] }
     let products =
-      dtype == .float32 && !allowsTF32
+      dtype.isExact(allowsTF32: allowsTF32)
       ? KroneckerGroupsKernels.variants(
         shape.turned, rows: rows, dtype: dtype, allowsTF32: false, gpu: gpu, gradients: gradients)
       : []

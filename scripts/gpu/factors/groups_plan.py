@@ -189,7 +189,7 @@ class GroupsPlan:
         weights = combos * self.block_bytes * (z if self.stationary else row_tiles)
         steps = row_tiles * combos * self.chunks * self.chunk_steps
         products = 3 if self.exact else 1
-        # Fitted to 49 plans more: float32 in lines of 32 bytes, 10 % off instead of 12.
+        # Fitted to 53 plans more: float32 in lines of 32 bytes, 10 % off instead of 12.
         memory = (x + y) / 4.7e12 * (1.5 if self.slice < d and self.size == 4 else 1)
         # Rows pass L2 once for each part; writing costs several times as much as reading.
         passed, rate = x * self.parts, 13.5e12
