@@ -2,7 +2,7 @@
 
 `plain` is the same job in the same precision by torch, `exact` in float64. Outputs start as NaN, and NaN fails; every launch is
 repeated and has to give the same bits. usage: check_factors.py [--memcheck | --racecheck: few, for compute-sanitizer]
-[--groups: only what Hopper's warpgroups and turns do of single factors]
+[--groups: only what Hopper's warpgroups and turns do of single factors] [--written: of these only outputs that tensor maps write whole]
 [--pair-groups: only pairs by warpgroups]
 """
 
@@ -303,6 +303,8 @@ def groups():
         groups_case((1, 48, 64, 6), 200, choose=lambda plan: plan.places > 0)
         groups_case((3, 96, 80, 1), 200)
         groups_case((1, 64, 320, 1), 150, "float32", exact=True)
+        groups_case((3, 100, 72, 1), 150, "float32", choose=lambda plan: plan.places == 3)
+        groups_case((1, 48, 40, 16), 150, choose=lambda plan: plan.places > 0 and plan.width == plan.slice)
         turn_case(2, 37, 5, 9, extras=True)
         turn_case(1, 64, 96, 9)
         return
@@ -494,7 +496,30 @@ def pair_groups():
     pair_case(square, 600, backward=True, extra_pitch=5, cluster=2, room=2)
 
 
+def written():
+    """Outputs of all l, put together by each warpgroup for itself: float32, and boxes and runs of 16 bits."""
+    for pattern, elements in (((3, 100, 72, 1), ("float32",)), ((2, 128, 64, 1), ("float32", "bfloat16")), ((1, 88, 320, 1), ("float32",)),
+                              ((2, 256, 64, 2), ("float32",)), ((3, 100, 52, 4), ("float32",)), ((2, 96, 70, 8), ("float32",)),
+                              ((2, 96, 40, 16), ("bfloat16",)), ((1, 128, 96, 3), ("bfloat16", "float32"))):
+        for element in elements:
+            for number, (cluster, stationary) in enumerate(((1, True), (2, True), (1, False), (2, False))):
+                choose = lambda plan: (plan.places > 0 and plan.width == plan.slice and plan.cluster == cluster
+                                       and plan.stationary == stationary)
+                groups_case(pattern, 777, element, choose=choose)
+                if number % 3 == 0:
+                    groups_case(pattern, 333, "float16" if element == "bfloat16" else element, activation="gelu", extras=True, choose=choose)
+                if element == "float32":
+                    groups_case(pattern, 130, element, exact=True, choose=choose, plan_index=number)
+            chosen = lambda plan: plan.places > 0 and plan.width == plan.slice
+            groups_case(pattern, 300, element, extra_pitch=8, choose=chosen)
+            groups_case(pattern, 200, element, offset=3, extra_pitch=5, choose=chosen, aligned=True, extras=True)
+            groups_case(pattern, 5000, element, choose=chosen, plan_index=5)
+
+
 def main():
+    if "--written" in sys.argv:
+        written()
+        return run()
     if "--pair-groups" in sys.argv:
         pair_groups()
         return run()
@@ -503,6 +528,8 @@ def main():
         factors()
         pair_groups()
     groups()
+    if not sanitizer:
+        written()
     run()
 
 

@@ -100,11 +100,13 @@ __device__ __forceinline__ void loadWords(u32 (&v)[count], u32 address) {
 /// Writes `count` words to shared memory, in one access where there is one for so many.
 template <int count>
 __device__ __forceinline__ void storeWords(u32 address, const u32 (&v)[count]) {
-  static_assert(count == 4 || count == 2, "8 or 16 bytes");
   if constexpr (count == 4)
     asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3]) : "memory");
-  else
+  else if constexpr (count == 2)
     asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(address), "r"(v[0]), "r"(v[1]) : "memory");
+  else
+#pragma unroll
+    for (int i = 0; i < count; ++i) asm volatile("st.shared.u32 [%0], %1;" ::"r"(address + 4 * i), "r"(v[i]) : "memory");
 }
 
 /// Reads 16 bytes that nobody writes.

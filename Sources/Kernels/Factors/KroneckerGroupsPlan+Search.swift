@@ -104,11 +104,19 @@ extension KroneckerGroupsPlan {
       // By lanes: no run of outputs is cut by an end, none has parts of sectors.
       let isByLanes =
         way.slice < d || (shape.b % (2 * tiles) == 0 && 2 * tiles * way.slice * size % 32 == 0)
-      let isWhole = size == 2 && way.slice == d && shape.b * d * size % 16 == 0
-      let isByMap =
-        way.arrival == .runs
-        ? tiles * d % 2 == 0 && 2 * tiles * d <= 256 : d == 8 || (d == 4 && tiles % 2 == 0)
-      return (isByLanes ? [0] : []) + (isWhole && isByMap ? [way.arrival == .runs ? 2 : 3] : [])
+      guard way.slice == d, shape.b * d * size % 16 == 0 else { return isByLanes ? [0] : [] }
+      return (isByLanes ? [0] : []) + placesOfWholeRuns(tiles: tiles, bytes: d * size)
+    }
+
+    /// The places where a block has all l of its outputs, of so many bytes.
+    private func placesOfWholeRuns(tiles: Int, bytes: Int) -> [Int] {
+      guard way.arrival == .runs else {
+        return bytes == 16 || bytes == 32 || (bytes == 8 && tiles % 2 == 0) ? [3] : []
+      }
+      if bytes == 4, tiles % 4 == 0 { return [3] }
+      // Boxes of 128 bytes, or one of up to 256 pieces of eight.
+      let isBox = tiles * bytes % 16 == 0 || tiles * bytes <= 256
+      return tiles * bytes % 4 == 0 && isBox ? [2] : []
     }
 
     func allows(tiles: Int, _ shape: KroneckerShape, size: Int, isExact: Bool) -> Bool {

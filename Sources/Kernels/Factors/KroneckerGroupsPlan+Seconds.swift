@@ -38,8 +38,8 @@ extension KroneckerGroupsPlan {
       / flight.squareRoot().squareRoot()
   }
 
-  /// Fitted to 461 times of 70 patterns on an H200: 9 % off on average, the preferred plan 2 % slower than the
-  /// best measured of each.
+  /// Fitted to 1,152 times of 104 patterns on an H200 (benchmarks/factor-writes-h200.json): 10 % off on average, the
+  /// preferred plan 3 % slower than the best measured of each.
   private func tensorSeconds(rows: Int, gpu: GPU) -> Double {
     let (a, b, c, d) = (shape.a, shape.b, shape.c, shape.d)
     let m = Double(rows)
@@ -52,27 +52,26 @@ extension KroneckerGroupsPlan {
     let units = Double(rowTiles * combinations)
     let steps = units * Double(chunks * chunkSteps)
     let products = isExact ? 3.0 : 1
-    // Fitted to 53 plans more: float32 in lines of 32 bytes, 10 % off instead of 12.
-    let memory = (x + y) / (1.098 * gpu.copyRate) * (slice < d && size == 4 ? 1.5 : 1)
+    let memory = (x + y) / (1.098 * gpu.copyRate) * (slice < d && size == 4 ? 1.25 : 1)
     // Rows pass L2 once for each part; writing costs several times as much as reading.
     let l2Rate = 3.154 * gpu.copyRate
-    let written = weights + (places > 0 ? 2.25 : 3.8) * y
+    let written = weights + (places > 0 ? 1.75 : 3.9) * y
     let passed = x * Double(parts)
     var l2 = written / l2Rate
     if slice < d {
       // Boxes whose lines are 32 bytes.
-      l2 += passed / 32 / cores * (cluster > 1 ? 0.785 : 0.92) * 1e-9
+      l2 += passed / 32 / cores * (cluster > 1 ? 0.59 : 0.88) * 1e-9
     } else {
       // Runs are read with what pads them.
       let padded = passed * Double(pitch) / Double(chunk * slice * size)
-      l2 += padded * (cluster > 1 ? 0.57 : 1) / l2Rate
+      l2 += padded * (cluster > 1 ? 0.45 : 1) / l2Rate
     }
-    let conflicts = slice * size >= 32 && group * size == 8 ? 1.8 : 1.0
+    let conflicts = slice * size >= 32 && group * size == 8 ? 1.4 : 1.0
     let read = steps * Double(64 * width) * (64 * conflicts + Double(columns) * products)
     // The rounding of float32, copies by threads that multiply, the begin of a stage, the end of a tile.
-    let rounding = size == 4 ? 5.2e-8 * Double(width) : 0
-    let copying = copyingThreads == 0 ? 3e-7 : 0
-    let perTile = Double(chunks) * 7.9e-8 + 7.5e-7
+    let rounding = (isExact ? 5.7e-8 : size == 4 ? 1.9e-8 : 0) * Double(width)
+    let copying = copyingThreads == 0 ? 3.5e-7 : 0
+    let perTile = Double(chunks) * 4.3e-8 + 5.7e-7
     let own = (steps * (rounding + copying) + units * perTile) / cores
     let shared = (read + passed + weights) / (cores * 128 * 1.97e9) + own
     let times = [memory, l2, shared]
@@ -80,8 +79,7 @@ extension KroneckerGroupsPlan {
     let uneven = pow(Double(blocks) / units, 0.95)
     let flight = pow(min(1, Double((stages - 1) * stageBytes) / 120_000), 0.165)
     let slowest = times.max() ?? 0
-    let bound = slowest + 0.18 * (times.reduce(0, +) - slowest)
-    // With d = 1 by 42 patterns more, 6 % off.
-    return bound * uneven / flight + (d == 1 ? 3.4e-6 : 5.4e-6)
+    let bound = slowest + 0.25 * (times.reduce(0, +) - slowest)
+    return bound * uneven / flight + 4.5e-6
   }
 }

@@ -44,12 +44,19 @@ public struct KroneckerGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   var copyingThreads: Int {
     size == 2 && arrival == .boxed && slice == 16 && width == 8 && tiles > 5 ? 0 : 128
   }
-  /// Whether the four lanes of a row have neighbouring outputs.
-  var hasNeighbours: Bool { places > 0 && (arrival == .boxed || width < slice) }
+  /// Whether the four lanes of a row have neighbouring outputs: of single words only of whole 128 bytes.
+  var hasNeighbours: Bool {
+    let isByWords = slice * size == 4 && tiles % 4 == 0
+    return places > 0 && (arrival == .boxed || width < slice || isByWords)
+  }
   /// Tiles of outputs in one place.
   var writtenTiles: Int {
     guard hasNeighbours else { return tiles }
-    if slice * size == 16 || (copyingThreads == 0 && isStationary) { return 1 }
+    let letters = slice * size
+    if letters == 4 { return 4 }
+    if letters == 16 || (letters == 32 && width == slice) || (copyingThreads == 0 && isStationary) {
+      return 1
+    }
     return tiles % 2 == 0 ? 2 : tiles % 3 == 0 ? 3 : 1
   }
   /// Whether a lane reads whole runs: no access of 8 or 16 bytes takes l of one k.
@@ -61,13 +68,14 @@ public struct KroneckerGroupsPlan: Hashable, Sendable, CustomStringConvertible {
   var parts: Int { ceilDivide(shape.b, part) }
   var chunk: Int { chunkSteps * 32 / size }
   var chunks: Int { ceilDivide(shape.c, chunk) }
-  /// The longest sum of matrix units that is as exact as plain float32's: they cut what they add, so a sum of 512
-  /// numbers is off five times as far.
-  static let longestExactSum = 192
+  /// The longest sum of matrix units that is as exact as plain float32's, and the longest of those that make up a longer one.
+  ///
+  /// They cut what they add: a sum of 512 numbers is off five times as far, and the errors of parts add up.
+  static let longestExactSum = 192, partialExactSum = 128
   /// Chunks whose exact sums are added to the others by plain additions; 0: never.
   var partialChunks: Int {
     guard isExact, shape.c > KroneckerGroupsPlan.longestExactSum else { return 0 }
-    return ceilDivide(chunks, ceilDivide(shape.c, KroneckerGroupsPlan.longestExactSum))
+    return ceilDivide(chunks, ceilDivide(shape.c, KroneckerGroupsPlan.partialExactSum))
   }
   var tileRows: Int { 64 * rowUnits }
   private var stepBytes: Int { slice * (isExact ? 2 : 1) * part * 32 }

@@ -127,6 +127,14 @@ struct FactorCheck: Sendable, CustomStringConvertible {
     add(factor(5, 64, 40, 1), 77, offset: 3, byWarpgroups: true)
     add(factor(3, 128, 512, 1), 515, .float32, .silu, extras: true, byWarpgroups: true)
     add(factor(2, 64, 320, 4), 333, .float32)
+    // Outputs of all l that a tensor map writes.
+    for (index, d) in [1, 2, 4, 8].enumerated() {
+      let pattern = factor(2, 128, 104, d)
+      add(pattern, 1030, .float32, byWarpgroups: true)
+      if index % 2 == 0 { add(pattern, 300, .float32, .gelu, extras: true, byWarpgroups: true) }
+    }
+    add(factor(3, 128, 64, 1), 1030, .float16, .gelu, extras: true, byWarpgroups: true)
+    add(factor(4, 96, 384, 16), 1030)
     for pattern in [factor(1, 48, 48, 16), factor(2, 64, 96, 4), factor(3, 24, 37, 5)] {
       add(pattern, 333, .float32)
       add(pattern, 200, .float32, .gelu, extras: true)

@@ -92,11 +92,14 @@ def groups_places(pattern, size, slice, split, runs, tiles):
     a, b, c, d = pattern
     if split:
         return (3,)
-    if size != 2 or slice < d or b * d * size % 16:
+    if slice < d or b * d * size % 16:
         return (0,)
+    letters = d * size
+    if letters == 4 and runs and tiles % 4 == 0:
+        return (0, 3)
     if runs:
-        return (0, 2) if tiles * d % 2 == 0 and 2 * tiles * d <= 256 else (0,)
-    return (0, 3) if d == 8 or d == 4 and tiles % 2 == 0 else (0,)
+        return (0, 2) if tiles * letters % 4 == 0 and (8 * tiles * letters % 128 == 0 or tiles * letters <= 256) else (0,)
+    return (0, 3) if letters in (16, 32) or letters == 8 and tiles % 2 == 0 else (0,)
 
 
 def groups_plans(pattern, rows, size, exact=False, aligned=True):

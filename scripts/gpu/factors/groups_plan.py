@@ -7,8 +7,9 @@ from itertools import product
 from .sizes import SHARED_LIMIT, SMS, ceil_div, round_up
 
 
-# Matrix units cut what they add: a sum of 512 numbers is off five times as far as float32's.
-LONGEST_EXACT_SUM = 192
+# Matrix units cut what they add: a sum of 512 numbers is off five times as far as float32's. Longer sums than this are added up from
+# shorter ones, whose errors then add up, too.
+LONGEST_EXACT_SUM, PARTIAL_EXACT_SUM = 192, 128
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class GroupsPlan:
         """Chunks whose exact sums are added to the others by plain additions; 0: never."""
         if not self.exact or self.pattern[2] <= LONGEST_EXACT_SUM:
             return 0
-        return ceil_div(self.chunks, ceil_div(self.pattern[2], LONGEST_EXACT_SUM))
+        return ceil_div(self.chunks, ceil_div(self.pattern[2], PARTIAL_EXACT_SUM))
 
     @property
     def step_bytes(self):
@@ -106,15 +107,19 @@ class GroupsPlan:
 
     @property
     def neighbours(self):
-        """Whether the four lanes of a row have neighbouring outputs."""
-        return self.places > 0 and (self.tensor == 1 or self.width < self.slice)
+        """Whether the four lanes of a row have neighbouring outputs: of single words only of whole 128 bytes."""
+        words = self.slice * self.size == 4 and self.tiles % 4 == 0
+        return self.places > 0 and (self.tensor == 1 or self.width < self.slice or words)
 
     @property
     def written_tiles(self):
         """Tiles of outputs in one place."""
         if not self.neighbours:
             return self.tiles
-        if self.slice * self.size == 16 or self.producers == 0 and self.stationary:
+        letters = self.slice * self.size
+        if letters == 4:
+            return 4
+        if letters == 16 or letters == 32 and self.width == self.slice or self.producers == 0 and self.stationary:
             return 1
         return 2 if self.tiles % 2 == 0 else 3 if self.tiles % 3 == 0 else 1
 
@@ -182,34 +187,35 @@ class GroupsPlan:
         return (max(times) + 0.5 * (sum(times) - max(times))) / max(full, 0.3) / flight ** 0.25
 
     def tensor_cost(self, rows):
-        """Fitted to 461 times of 70 patterns: 9 % off on average, the preferred plan 2 % slower than the best measured of each."""
+        """Fitted to 1,152 times of 104 patterns (benchmarks/factor-writes-h200.json): 10 % off on average, the preferred plan 3 % slower
+        than the best measured of each."""
         a, b, c, d = self.pattern
         x, y = rows * a * c * d * self.size, rows * a * b * d * self.size
         row_tiles, combos, z = ceil_div(rows, self.tile_rows), self.parts * self.slices * a, self.splits(rows)
         weights = combos * self.block_bytes * (z if self.stationary else row_tiles)
         steps = row_tiles * combos * self.chunks * self.chunk_steps
         products = 3 if self.exact else 1
-        # Fitted to 53 plans more: float32 in lines of 32 bytes, 10 % off instead of 12.
-        memory = (x + y) / 4.7e12 * (1.5 if self.slice < d and self.size == 4 else 1)
+        memory = (x + y) / 4.7e12 * (1.25 if self.slice < d and self.size == 4 else 1)
         # Rows pass L2 once for each part; writing costs several times as much as reading.
         passed, rate = x * self.parts, 13.5e12
-        l2 = (weights + (2.25 if self.places else 3.8) * y) / rate
+        l2 = (weights + (1.75 if self.places else 3.9) * y) / rate
         if self.slice < d:
             # Boxes whose lines are 32 bytes.
-            l2 += passed / 32 / SMS * (7.85e-10 if self.cluster > 1 else 9.2e-10)
+            l2 += passed / 32 / SMS * (5.9e-10 if self.cluster > 1 else 8.8e-10)
         else:
             # Runs are read with what pads them.
-            l2 += passed * self.pitch / (self.chunk * self.slice * self.size) * (0.57 if self.cluster > 1 else 1) / rate
-        conflicts = 1.8 if self.slice * self.size >= 32 and self.group * self.size == 8 else 1
+            l2 += passed * self.pitch / (self.chunk * self.slice * self.size) * (0.45 if self.cluster > 1 else 1) / rate
+        conflicts = 1.4 if self.slice * self.size >= 32 and self.group * self.size == 8 else 1
         read = steps * 2 * self.width * 32 * (64 * conflicts + self.columns * products)
         # The rounding of float32, copies by threads that multiply, the begin of a stage, the end of a tile.
-        own = steps * ((self.width * 5.2e-8 if self.size == 4 else 0) + (0 if self.producers else 3e-7))
-        own += row_tiles * combos * (self.chunks * 7.9e-8 + 7.5e-7)
+        rounding = 5.7e-8 if self.exact else 1.9e-8 if self.size == 4 else 0
+        own = steps * (self.width * rounding + (0 if self.producers else 3.5e-7))
+        own += row_tiles * combos * (self.chunks * 4.3e-8 + 5.7e-7)
         shared = (read + passed + weights) / (SMS * 128 * 1.97e9) + own / SMS
         times = memory, l2, shared
         uneven = ceil_div(combos * z, SMS) * SMS * ceil_div(row_tiles, z) / (combos * row_tiles)
         flight = min(1, (self.stages - 1) * self.stage_bytes / 120000)
-        return (max(times) + 0.18 * (sum(times) - max(times))) * uneven ** 0.95 / flight ** 0.165 + (3.4e-6 if d == 1 else 5.4e-6)
+        return (max(times) + 0.25 * (sum(times) - max(times))) * uneven ** 0.95 / flight ** 0.165 + 4.5e-6
 
     def defines(self, **more):
         a, b, c, d = self.pattern

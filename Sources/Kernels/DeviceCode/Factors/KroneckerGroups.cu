@@ -119,7 +119,7 @@ __device__ __forceinline__ void consume(const Block& block, const Epilogue& epil
   int written = 0;
   u8* const map = block.map + 128;
   if (writesByMap && threadIdx.x < 32)
-    makeMap<b, writtenRows, neighbours ? 0 : writtenBytes>(map, shared + mapRoom + 128, epilogue.y, rows, epilogue.pitch, lane);
+    makeMap<b, writtenRows, boxedOutputs ? 0 : writtenBytes>(map, shared + mapRoom + 128, epilogue.y, rows, epilogue.pitch, lane);
   if constexpr (writers < consumers) {
     consumerSync();
     if (writesByMap && unit == 1) acquireMap(map);
@@ -182,9 +182,9 @@ __device__ __forceinline__ void consume(const Block& block, const Epilogue& epil
           writeOutputs(epilogue, room, begin, rows, i, output, firstL);
         } else if (threadIdx.x % writers == 0) {
 #pragma unroll
-          for (int box = 0; box < (neighbours ? writtenBytes / 128 : 1); ++box) {
+          for (int box = 0; box < (boxedOutputs ? writtenBytes / 128 : 1); ++box) {
             const u32 source = room + box * (writtenRows * 128);
-            if constexpr (!neighbours) writeBox(map, source, output * d * bytes / 8, i, (int)begin);
+            if constexpr (!boxedOutputs) writeBox(map, source, output * d * bytes / 8, i, (int)begin);
             else if constexpr (flat) writeBox(map, source, output * d + box * (128 / bytes), i, (int)begin);
             else writeBox(map, source, firstL, output + box * boxLength, i, (int)begin);
           }

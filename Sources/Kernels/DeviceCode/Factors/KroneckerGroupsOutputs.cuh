@@ -4,15 +4,16 @@
 #include "Factors/KroneckerGroupsRows.cuh"
 
 // With WRITES outputs are put together in shared memory, 32 rows at a time, in one of WRITES places, and written by a tensor map of y while
-// the products go on: by both warpgroups where they differ in l, else by each for itself. NEIGHBOURS: some tiles at a time, [128 bytes]
-// [row][128 bytes] swizzled as boxes of x are; else (runs) all tiles, [row][outputs].
+// the products go on: by both warpgroups where they differ in l, else by each for itself. NEIGHBOURS: some tiles at a time, else (runs) all.
+// [128 bytes][row][128 bytes] swizzled as boxes of x are, so that rows meet in no bank; runs of no whole 128 bytes [row][outputs].
 constexpr int writes = TESSERA_WRITES, writtenRows = 32;
 constexpr bool neighbours = TESSERA_NEIGHBOURS;
 constexpr int writtenTiles = TESSERA_WRITTEN_TILES;
 constexpr int writers = widthUnits == 2 ? consumers : 128;
 constexpr int writtenBytes = 8 * writtenTiles * letters, placeBytes = writtenBytes * writtenRows;
+constexpr bool boxedOutputs = writtenBytes % 128 == 0;
 constexpr int outputBytes = consumers / writers * writes * placeBytes;
-static_assert(!writes || (tensor && writes > 1 && tiles % writtenTiles == 0 && writtenBytes % (neighbours ? 128 : 16) == 0), "whole pieces");
+static_assert(!writes || (tensor && writes > 1 && tiles % writtenTiles == 0 && (boxedOutputs || (!neighbours && writtenBytes % 16 == 0))), "whole pieces");
 static_assert(!tensor || widthUnits == 1 || writes, "whole sectors");
 
 /// All l of a block in one lane: its outputs are one run.
@@ -45,6 +46,11 @@ __device__ __forceinline__ void finish(
   }
 }
 
+/// Where byte `begin` of a row of the 32 lies in a place.
+__device__ __forceinline__ u32 outputPlace(int row, int begin) {
+  return boxedOutputs ? begin / 128 * (writtenRows * 128) + row * 128 + (begin % 128 ^ (row & swizzle) << 4) : row * writtenBytes + begin;
+}
+
 /// Puts outputs of 32 rows (half `h`), those of tiles from `firstTile` on, into shared memory at `room`. `tileRow`: this warp's first of the
 /// 32; `l`: its first in the slice that begins at `firstL`; the rest as in finish.
 __device__ __forceinline__ void putOutputs(
@@ -59,13 +65,12 @@ __device__ __forceinline__ void putOutputs(
 #pragma unroll
     for (int e = 0; e < width; ++e) values[e] = acc[e][firstTile * 4 + j / 2 * 4 + 2 * h + j % 2];
     if (firstRow + placeRow < rows && output + mine < b) epilogue.apply(firstRow + placeRow, first, first + width, values);
-    constexpr int words = width * bytes % 16 == 0 ? 4 : 2;
+    constexpr int words = width * bytes % 16 == 0 ? 4 : width * bytes % 8 == 0 ? 2 : 1;
 #pragma unroll
     for (int n = 0; n < width * bytes / (4 * words); ++n) {
       u32 word[words];
       Epilogue::pack(word, values, n * (4 * words / bytes));
-      const int begin = mine * letters + l * bytes + 4 * words * n;
-      storeWords(room + begin / 128 * (writtenRows * 128) + placeRow * 128 + (begin % 128 ^ (placeRow & swizzle) << 4), word);
+      storeWords(room + outputPlace(placeRow, mine * letters + l * bytes + 4 * words * n), word);
     }
   }
 }
@@ -84,7 +89,7 @@ __device__ __forceinline__ void putRuns(
   for (int n = 0; n < length * bytes / 8; ++n) {
     u32 word[2];
     Epilogue::pack(word, values, n * (8 / bytes));
-    storeWords(room + placeRow * writtenBytes + mine * letters + 8 * n, word);
+    storeWords(room + outputPlace(placeRow, mine * letters + 8 * n), word);
   }
 }
 
@@ -96,8 +101,7 @@ __device__ __forceinline__ void writeOutputs(const Epilogue& epilogue, u32 room,
     const int piece = index % pieces, row = index / pieces, mine = output + piece * vector / slice;
     if (firstRow + row >= rows || mine >= b) continue;
     u32 words[4];
-    loadWords(words, neighbours ? room + piece / 8 * (writtenRows * 128) + row * 128 + (piece % 8 ^ row & swizzle) * 16
-                                : room + row * writtenBytes + piece * 16);
+    loadWords(words, room + outputPlace(row, piece * 16));
     epilogue.storeWords(firstRow + row, flat ? (i * b + output) * d + piece * vector : (i * b + mine) * d + firstL + piece * vector % slice, words);
   }
 }
