@@ -35,7 +35,8 @@ extension KroneckerPattern {
     var predictions = [
       FactorMethod.composed: model.composedBatchLast(shape, rows: rows, elementSize: size)
     ]
-    let reason = "batch last needs none: strided products copy nothing"
+    let direct = d == 1 ? "MLX's own product copies nothing" : "strided products copy nothing"
+    let reason = "batch last needs none: \(direct)"
     var obstacles: [FactorMethod: String] = [.kernel: reason, .warpgroups: reason, .turned: reason]
     obstacles[.matrix] = matrixObstacle
     if matrixObstacle == nil {
@@ -44,7 +45,7 @@ extension KroneckerPattern {
         + (isPrepared ? 0 : model.forming(inputs * outputs, elementSize: size))
     }
     if d == 1 {
-      obstacles[.strided] = "with d = 1 MLX's own product copies nothing"
+      obstacles[.strided] = "with d = 1 \(direct)"
     } else {
       do {
         _ = try StridedProducts.named(dtype: dtype, allowsTF32: allowsTF32)
