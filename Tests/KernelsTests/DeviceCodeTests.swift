@@ -41,10 +41,10 @@ import Testing
   }
 
   @Test func aKernelOfATableIsMadeOnce() throws {
-    let table = KernelTable<Int>()
+    let table = Memo<Int, CUDAKernel>()
     var made = 0
     func kernel(_ key: Int) throws(KernelError) -> CUDAKernel {
-      try table.kernel(key) { () throws(KernelError) in
+      try table.value(key) { () throws(KernelError) in
         made += 1
         do { return try CUDAKernel(name: "none\(key)", binary: [0]) } catch {
           throw KernelError("\(error)")
@@ -55,7 +55,7 @@ import Testing
     #expect(try kernel(1) === first && kernel(2) !== first)
     #expect(made == 2)
     #expect(throws: KernelError.self) {
-      try table.kernel(3) { () throws(KernelError) in throw KernelError("none") }
+      try table.value(3) { () throws(KernelError) in throw KernelError("none") }
     }
     #expect(try kernel(3).name == "none3", "a failure is not kept")
   }

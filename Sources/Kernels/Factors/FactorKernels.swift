@@ -131,7 +131,7 @@ struct FactorKernels: Sendable {
     case sum(isFloat: Bool, element: Int)
   }
 
-  private static let table = KernelTable<GradientRole>()
+  private static let table = Memo<GradientRole, CUDAKernel>()
 
   /// Σ over rows of a[row, (group, p)] · b[row, (group, q)] → [groups, P, Q], in a fixed order.
   ///
@@ -148,7 +148,7 @@ struct FactorKernels: Sendable {
       FactorKernels.splits(
         of: tiles * blocks, among: GradientTile.residentBlocks * library.gpu.multiprocessors))
     let units = a.isInUnits ? 1 : b.isInUnits ? 2 : 0
-    let gradient = try FactorKernels.table.kernel(
+    let gradient = try FactorKernels.table.value(
       .partials(tile, units: units, element: element)
     ) { () throws(KernelError) in
       try kernel(
@@ -162,7 +162,7 @@ struct FactorKernels: Sendable {
         a.array.dim(1), a.outer, a.stride, b.array.dim(1), b.outer, b.stride,
       ].map { .int($0) }, grid: .init(splits, tiles, blocks), block: .init(128))[0]
     let isFloat = dtype == .float32
-    let sum = try FactorKernels.table.kernel(
+    let sum = try FactorKernels.table.value(
       .sum(isFloat: isFloat, element: element)
     ) { () throws(KernelError) in
       try kernel(

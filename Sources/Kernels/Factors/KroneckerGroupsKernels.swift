@@ -18,7 +18,7 @@ public struct KroneckerGroupsKernels: Sendable {
     var parts = 0
   }
 
-  private static let table = KernelTable<Role>()
+  private static let table = Memo<Role, CUDAKernel>()
 
   /// The kernels of a pattern on this machine's GPU; throws, with the reason, where there are none.
   public static func named(
@@ -121,7 +121,7 @@ public struct KroneckerGroupsKernels: Sendable {
   ) throws(KernelError) -> MLXArray {
     let plan = try plan(rows: rows, transposed: transposed)
     let role = Role(plan: plan, element: kernels.element)
-    let kernel = try KroneckerGroupsKernels.table.kernel(role) { () throws(KernelError) in
+    let kernel = try KroneckerGroupsKernels.table.value(role) { () throws(KernelError) in
       try kernels.kernel(
         "KroneckerGroupsPack", "kronecker_groups_pack", KroneckerGroupsKernels.options(plan))
     }
@@ -144,7 +144,7 @@ public struct KroneckerGroupsKernels: Sendable {
       [blocks.0 * blocks.1 * blocks.2, plan.mapBytes / 4], .int32)
     let role = Role(
       plan: plan, element: kernels.element, activation: epilogue.activation, parts: epilogue.parts)
-    let kernel = try KroneckerGroupsKernels.table.kernel(role) { () throws(KernelError) in
+    let kernel = try KroneckerGroupsKernels.table.value(role) { () throws(KernelError) in
       try kernels.library.kernel(
         KroneckerGroupsKernels.productVariant(plan, epilogue, element: kernels.element))
     }

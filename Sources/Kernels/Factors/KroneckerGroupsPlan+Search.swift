@@ -1,5 +1,3 @@
-import Synchronization
-
 extension KroneckerGroupsPlan {
   private struct Question: Hashable {
     var shape: KroneckerShape
@@ -9,7 +7,7 @@ extension KroneckerGroupsPlan {
     var gpu: GPU
   }
 
-  private static let known = Mutex<[Question: KroneckerGroupsPlan?]>([:])
+  private static let known = Memo<Question, KroneckerGroupsPlan?>()
 
   /// The plan expected to be fastest for elements of so many bytes, `nil` where there is none: on another
   /// GPU than Hopper, or with d = 1 where rows of a block are no whole 16 bytes.
@@ -23,14 +21,14 @@ extension KroneckerGroupsPlan {
     else { return nil }
     let question = Question(
       shape: shape, size: elementSize, isExact: isExact, rows: rows, gpu: gpu)
-    if let plan = known.withLock({ $0[question] }) { return plan }
-    var best: (plan: KroneckerGroupsPlan, seconds: Double)?
-    forEachCandidate(shape, size: elementSize, isExact: isExact) { plan in
-      let seconds = plan.seconds(rows: rows, gpu: gpu)
-      if seconds < best?.seconds ?? .infinity { best = (plan, seconds) }
+    return known.value(question) {
+      var best: (plan: KroneckerGroupsPlan, seconds: Double)?
+      forEachCandidate(shape, size: elementSize, isExact: isExact) { plan in
+        let seconds = plan.seconds(rows: rows, gpu: gpu)
+        if seconds < best?.seconds ?? .infinity { best = (plan, seconds) }
+      }
+      return best?.plan
     }
-    known.withLock { $0[question] = .some(best?.plan) }
-    return best?.plan
   }
 
   /// Calls `body` with every plan, each with the deepest pipeline that fits.

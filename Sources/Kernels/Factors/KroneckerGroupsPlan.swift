@@ -1,5 +1,4 @@
 import Foundation
-import Synchronization
 
 /// How a grid divides a Kronecker-sparse factor among Hopper's warpgroups: the constants of
 /// `Factors/KroneckerGroupsShape.cuh` and `Factors/KroneckerGroups.cu`.
@@ -168,27 +167,27 @@ public struct KroneckerGroupsPlan: Hashable, Sendable, CustomStringConvertible {
     /// Whether neighbouring lanes take rows 0, 4, 1, 5 and so on.
     var isFar: Bool
 
-    private static let pitches = Mutex<[Row: Int]>([:])
+    private static let pitches = Memo<Row, Int>()
 
     /// Bytes between rows: the fewest for which lanes of one access share the fewest banks.
     var pitch: Int {
-      if let pitch = Row.pitches.withLock({ $0[self] }) { return pitch }
-      let words = [16: 4, 8: 2][access] ?? 1
-      var best = (conflicts: Int.max, pitch: 0)
-      for pad in Swift.stride(from: 0, to: 128, by: 16) {
-        let pitch = roundUp(run, 16) + pad
-        var uses = [Int](repeating: 0, count: 32)
-        for lane in 0..<(32 / words) {
-          let row = isFar ? lane / 8 + lane / 4 % 2 * 4 : lane / 4
-          for word in 0..<words {
-            uses[(row * pitch + lane % 4 * stride + 4 * word) / 4 % 32] += 1
+      Row.pitches.value(self) {
+        let words = [16: 4, 8: 2][access] ?? 1
+        var best = (conflicts: Int.max, pitch: 0)
+        for pad in Swift.stride(from: 0, to: 128, by: 16) {
+          let pitch = roundUp(run, 16) + pad
+          var uses = [Int](repeating: 0, count: 32)
+          for lane in 0..<(32 / words) {
+            let row = isFar ? lane / 8 + lane / 4 % 2 * 4 : lane / 4
+            for word in 0..<words {
+              uses[(row * pitch + lane % 4 * stride + 4 * word) / 4 % 32] += 1
+            }
           }
+          let conflicts = uses.max() ?? 0
+          if conflicts < best.conflicts { best = (conflicts, pitch) }
         }
-        let conflicts = uses.max() ?? 0
-        if conflicts < best.conflicts { best = (conflicts, pitch) }
+        return best.pitch
       }
-      Row.pitches.withLock { $0[self] = best.pitch }
-      return best.pitch
     }
   }
 }

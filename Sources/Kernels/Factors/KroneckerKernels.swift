@@ -14,7 +14,7 @@ public struct KroneckerKernels: Sendable {
     var activation: KernelActivation?
   }
 
-  private static let table = KernelTable<Role>()
+  private static let table = Memo<Role, CUDAKernel>()
 
   /// The kernels of a pattern on this machine's GPU; throws, with the reason, where there are none.
   public static func named(
@@ -97,7 +97,7 @@ public struct KroneckerKernels: Sendable {
   ) throws(KernelError) -> MLXArray {
     let plan = try plan(rows: rows, transposed: transposed)
     let role = Role(plan: plan, element: kernels.element)
-    let kernel = try KroneckerKernels.table.kernel(role) { () throws(KernelError) in
+    let kernel = try KroneckerKernels.table.value(role) { () throws(KernelError) in
       try kernels.kernel("KroneckerPack", "kronecker_pack", KroneckerKernels.options(plan))
     }
     return kernels.pack(w, shape, transposed: transposed, words: plan.words, by: kernel)
@@ -119,7 +119,7 @@ public struct KroneckerKernels: Sendable {
     let isAligned = starts.allSatisfy { $0 * 2 % piece == 0 }
     let splits = plan.splits(rows: rows, multiprocessors: kernels.library.gpu.multiprocessors)
     let role = Role(plan: plan, element: kernels.element, activation: epilogue.activation)
-    let kernel = try KroneckerKernels.table.kernel(role) { () throws(KernelError) in
+    let kernel = try KroneckerKernels.table.value(role) { () throws(KernelError) in
       try kernels.kernel(
         "Kronecker", "kronecker",
         KroneckerKernels.productOptions(plan, activation: epilogue.activation),

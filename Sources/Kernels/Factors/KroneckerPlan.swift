@@ -1,5 +1,3 @@
-import Synchronization
-
 /// How a grid divides a Kronecker-sparse factor: the constants of `Factors/KroneckerShape.cuh` and
 /// `Factors/Kronecker.cu`.
 public struct KroneckerPlan: Hashable, Sendable, CustomStringConvertible {
@@ -95,7 +93,7 @@ public struct KroneckerPlan: Hashable, Sendable, CustomStringConvertible {
     var gpu: GPU
   }
 
-  private static let known = Mutex<[Question: KroneckerPlan?]>([:])
+  private static let known = Memo<Question, KroneckerPlan?>()
 
   /// The plan expected to be fastest for so many rows, `nil` where there is none.
   ///
@@ -105,14 +103,14 @@ public struct KroneckerPlan: Hashable, Sendable, CustomStringConvertible {
       shape.b <= 1 << 13, shape.c <= 1 << 13
     else { return nil }
     let question = Question(shape: shape, rows: rows, gpu: gpu)
-    if let plan = known.withLock({ $0[question] }) { return plan }
-    var best: (plan: KroneckerPlan, seconds: Double)?
-    forEachCandidate(shape) { plan in
-      let seconds = plan.seconds(rows: rows, gpu: gpu)
-      if seconds < best?.seconds ?? .infinity { best = (plan, seconds) }
+    return known.value(question) {
+      var best: (plan: KroneckerPlan, seconds: Double)?
+      forEachCandidate(shape) { plan in
+        let seconds = plan.seconds(rows: rows, gpu: gpu)
+        if seconds < best?.seconds ?? .infinity { best = (plan, seconds) }
+      }
+      return best?.plan
     }
-    known.withLock { $0[question] = .some(best?.plan) }
-    return best?.plan
   }
 
   /// Values of l read at once: `group` of `KroneckerShape.cuh`.
@@ -166,14 +164,12 @@ public struct KroneckerPlan: Hashable, Sendable, CustomStringConvertible {
     var slice: Int, width: Int, steps: Int
   }
 
-  private static let pitches = Mutex<[Row: Int]>([:])
+  private static let pitches = Memo<Row, Int>()
 
   /// Bytes between rows in shared memory: the fewest for which the lanes of one access share no bank,
   /// if there are such.
   static func rowPitch(slice: Int, width: Int, steps: Int) -> Int {
-    let row = Row(slice: slice, width: width, steps: steps)
-    return pitches.withLock { pitches in
-      if let pitch = pitches[row] { return pitch }
+    pitches.value(Row(slice: slice, width: width, steps: steps)) {
       let words = [8: 4, 4: 2][group(width)] ?? 1
       var best = (conflicts: Int.max, pitch: 0)
       for pad in stride(from: 0, to: 128, by: 16) {
@@ -190,7 +186,6 @@ public struct KroneckerPlan: Hashable, Sendable, CustomStringConvertible {
         }
         if conflicts < best.conflicts { best = (conflicts, pitch) }
       }
-      pitches[row] = best.pitch
       return best.pitch
     }
   }

@@ -1,6 +1,5 @@
 import Foundation
 import MLX
-import Synchronization
 
 /// How a cluster of blocks divides a pair among Hopper's warpgroups: the constants of
 /// `Factors/PairGroupsShape.cuh` and `Factors/PairGroups.cu`, whose static assertions hold them against
@@ -140,7 +139,7 @@ extension PairGroupsPlan: PairDivision {
 }
 
 extension PairGroupsPlan {
-  private static let known = Mutex<[PairShape: PairGroupsPlan?]>([:])
+  private static let known = Memo<PairShape, PairGroupsPlan?>()
 
   /// The plan for a pair, `nil` where the cores do not fit the shared memory of four clusters of eight.
   ///
@@ -153,16 +152,15 @@ extension PairGroupsPlan {
     guard [shape.m0, shape.m1, shape.n0, shape.n1, shape.rank].allSatisfy({ $0 > 0 }),
       shape.intermediates <= 1 << 16
     else { return nil }
-    if let plan = known.withLock({ $0[shape] }) { return plan }
-    let h200 = GPU(
-      major: 9, minor: 0, multiprocessors: 132, clock: 1.98e9, busBandwidth: 4.92e12,
-      cache: 50 << 20)
-    let plans = candidates(shape).map { ($0, $0.seconds(rows: 25088, gpu: h200)) }
-    let least = plans.map(\.1).min() ?? 0
-    let best = plans.filter { $0.1 <= 1.02 * least }
-      .min { $0.0.preference($0.1) < $1.0.preference($1.1) }?.0
-    known.withLock { $0[shape] = .some(best) }
-    return best
+    return known.value(shape) {
+      let h200 = GPU(
+        major: 9, minor: 0, multiprocessors: 132, clock: 1.98e9, busBandwidth: 4.92e12,
+        cache: 50 << 20)
+      let plans = candidates(shape).map { ($0, $0.seconds(rows: 25088, gpu: h200)) }
+      let least = plans.map(\.1).min() ?? 0
+      return plans.filter { $0.1 <= 1.02 * least }
+        .min { $0.0.preference($0.1) < $1.0.preference($1.1) }?.0
+    }
   }
 
   private static func candidates(_ shape: PairShape) -> [PairGroupsPlan] {

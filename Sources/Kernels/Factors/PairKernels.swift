@@ -1,5 +1,4 @@
 import MLX
-import Synchronization
 
 /// A pair of block factors in one kernel: what is between them never reaches device memory.
 ///
@@ -11,7 +10,7 @@ public struct PairKernels: Sendable {
   /// How the kernel divides the product, and its transpose for the gradient of the input.
   private let plan: any PairDivision, transposedPlan: any PairDivision
   private let kernels: FactorKernels
-  private let table = KernelTable<Role>()
+  private let table = Memo<Role, CUDAKernel>()
 
   /// What a kernel does for the pair or the transposed one.
   private struct Role: Hashable {
@@ -30,17 +29,16 @@ public struct PairKernels: Sendable {
     var byWarpgroups: Bool
   }
 
-  private static let known = Mutex<[Question: PairKernels]>([:])
+  private static let known = Memo<Question, PairKernels>()
 
   /// The kernels of a pair on this machine's GPU, made once; throws, with the reason, where there are none.
   public static func named(
     _ shape: PairShape, dtype: DType, byWarpgroups: Bool = false
   ) throws(KernelError) -> PairKernels {
-    let question = Question(shape: shape, dtype: dtype, byWarpgroups: byWarpgroups)
-    if let kernels = known.withLock({ $0[question] }) { return kernels }
-    let made = try PairKernels(shape, dtype: dtype, byWarpgroups: byWarpgroups)
-    known.withLock { $0[question] = made }
-    return made
+    try known.value(Question(shape: shape, dtype: dtype, byWarpgroups: byWarpgroups)) {
+      () throws(KernelError) in
+      try PairKernels(shape, dtype: dtype, byWarpgroups: byWarpgroups)
+    }
   }
 
   private init(_ shape: PairShape, dtype: DType, byWarpgroups: Bool) throws(KernelError) {
@@ -119,7 +117,7 @@ public struct PairKernels: Sendable {
     let second = [s.m1 * s.rank * s.n1, s.rank * s.n1, s.n1, 1]
     let strides0 = transposed ? [second[0], second[3], second[1], second[2]] : first
     let strides1 = transposed ? [first[0], first[2], first[3], first[1]] : second
-    let kernel = try table.kernel(Role(isTransposed: transposed)) { () throws(KernelError) in
+    let kernel = try table.value(Role(isTransposed: transposed)) { () throws(KernelError) in
       try kernels.library.kernel(plan.packing(element: kernels.element))
     }
     return kernel(
@@ -147,7 +145,7 @@ public struct PairKernels: Sendable {
       isTransposed: transposed,
       product: .init(
         activation: epilogue.activation, parts: epilogue.parts, keeps: keeps, writes: writes))
-    let kernel = try table.kernel(role) { () throws(KernelError) in
+    let kernel = try table.value(role) { () throws(KernelError) in
       try kernels.library.kernel(
         plan.product(element: kernels.element, epilogue, keeps: keeps, writes: writes))
     }

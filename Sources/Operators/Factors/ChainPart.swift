@@ -1,6 +1,5 @@
 import Kernels
 import MLX
-import Synchronization
 
 /// A run of a chain that is computed at once: one step, or several Kronecker-sparse factors that are multiplied
 /// into one first.
@@ -88,7 +87,7 @@ struct ChainPart: Hashable, Sendable {
     var dtype: DType
   }
 
-  private static let answers = Mutex<[Question: [ChainPart]]>([:])
+  private static let answers = Memo<Question, [ChainPart]>()
 
   /// The division of a chain that is expected to be fastest, found once for each chain, number of rows and
   /// type: of all that merge runs of factors, by dynamic programming over where a run ends.
@@ -97,22 +96,21 @@ struct ChainPart: Hashable, Sendable {
   ) -> [ChainPart] {
     guard steps.count > 1 else { return steps.map(ChainPart.init) }
     let question = Question(steps: steps, isPrepared: isPrepared, rows: rows, dtype: dtype)
-    if let known = answers.withLock({ $0[question] }) { return known }
-    var best: [(seconds: Double, parts: [ChainPart])] = [(0, [])]
-    for end in 1...steps.count {
-      let alternatives = (0..<end).compactMap { start -> (seconds: Double, parts: [ChainPart])? in
-        guard
-          let part = end - start == 1
-            ? ChainPart(steps[start]) : ChainPart(merging: steps[start..<end])
-        else { return nil }
-        let seconds = part.seconds(isPrepared: isPrepared, rows: rows, dtype: dtype, model: model)
-        return (best[start].seconds + seconds, best[start].parts + [part])
+    return answers.value(question) {
+      var best: [(seconds: Double, parts: [ChainPart])] = [(0, [])]
+      for end in 1...steps.count {
+        let alternatives = (0..<end).compactMap { start -> (seconds: Double, parts: [ChainPart])? in
+          guard
+            let part = end - start == 1
+              ? ChainPart(steps[start]) : ChainPart(merging: steps[start..<end])
+          else { return nil }
+          let seconds = part.seconds(isPrepared: isPrepared, rows: rows, dtype: dtype, model: model)
+          return (best[start].seconds + seconds, best[start].parts + [part])
+        }
+        // A step alone is always there.
+        best.append(alternatives.min { $0.seconds < $1.seconds } ?? (.infinity, []))
       }
-      // A step alone is always there.
-      best.append(alternatives.min { $0.seconds < $1.seconds } ?? (.infinity, []))
+      return best[steps.count].parts
     }
-    let parts = best[steps.count].parts
-    answers.withLock { $0[question] = parts }
-    return parts
   }
 }

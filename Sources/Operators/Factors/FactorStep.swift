@@ -1,6 +1,5 @@
 import Kernels
 import MLX
-import Synchronization
 
 /// A part of a chain that one method computes: a pair of block factors or a Kronecker-sparse factor.
 enum FactorStep: Hashable, Sendable {
@@ -204,7 +203,7 @@ enum FactorStep: Hashable, Sendable {
     var dtype: DType
   }
 
-  private static let answers = Mutex<[Question: FactorChoice]>([:])
+  private static let answers = Memo<Question, FactorChoice>()
 
   /// Of the methods that can, the one that is expected to be fastest for a purpose, with what all are
   /// expected to take and why others cannot; found once for each step, number of rows and type.
@@ -212,19 +211,18 @@ enum FactorStep: Hashable, Sendable {
     for purpose: FactorPurpose, rows: Int, dtype: DType, model: FactorModel
   ) -> FactorChoice {
     let question = Question(step: self, purpose: purpose, rows: rows, dtype: dtype)
-    if let known = FactorStep.answers.withLock({ $0[question] }) { return known }
-    var predictions: [FactorMethod: Double] = [:]
-    var obstacles: [FactorMethod: String] = [:]
-    for method in FactorMethod.allCases {
-      if let obstacle = obstacle(method, dtype: dtype) {
-        obstacles[method] = obstacle
-      } else {
-        predictions[method] = seconds(
-          method, for: purpose, rows: rows, dtype: dtype, model: model)
+    return FactorStep.answers.value(question) {
+      var predictions: [FactorMethod: Double] = [:]
+      var obstacles: [FactorMethod: String] = [:]
+      for method in FactorMethod.allCases {
+        if let obstacle = obstacle(method, dtype: dtype) {
+          obstacles[method] = obstacle
+        } else {
+          predictions[method] = seconds(
+            method, for: purpose, rows: rows, dtype: dtype, model: model)
+        }
       }
+      return FactorChoice(predictions: predictions, obstacles: obstacles)
     }
-    let choice = FactorChoice(predictions: predictions, obstacles: obstacles)
-    FactorStep.answers.withLock { $0[question] = choice }
-    return choice
   }
 }
