@@ -287,6 +287,23 @@ def turn_case(groups, p, q, rows, element="bfloat16", extras=False, offset=0):
     cases.append(run)
 
 
+def split(plan):
+    """Both warpgroups' outputs are put together, which differ in l."""
+    return plan.places > 0 and plan.width < plan.slice
+
+
+def alone(plan):
+    """Each warpgroup puts its outputs together for itself."""
+    return plan.places > 0 and plan.width == plan.slice
+
+
+def anywhere(pattern, chosen, element="bfloat16", plan_index=1):
+    """Rows apart, rows that no tensor map describes, and many."""
+    groups_case(pattern, 300, element, extra_pitch=8, choose=chosen)
+    groups_case(pattern, 200, element, offset=3, extra_pitch=5, choose=chosen, aligned=True, extras=True)
+    groups_case(pattern, 5000, element, choose=chosen, plan_index=plan_index)
+
+
 def groups():
     if sanitizer:
         groups_case((1, 48, 48, 16), 150)
@@ -304,7 +321,7 @@ def groups():
         groups_case((3, 96, 80, 1), 200)
         groups_case((1, 64, 320, 1), 150, "float32", exact=True)
         groups_case((3, 100, 72, 1), 150, "float32", choose=lambda plan: plan.places == 3)
-        groups_case((1, 48, 40, 16), 150, choose=lambda plan: plan.places > 0 and plan.width == plan.slice)
+        groups_case((1, 48, 40, 16), 150, choose=alone)
         turn_case(2, 37, 5, 9, extras=True)
         turn_case(1, 64, 96, 9)
         return
@@ -346,14 +363,12 @@ def groups():
     for index, pattern in enumerate(((3, 48, 100, 24), (2, 48, 40, 12), (1, 96, 64, 16))):
         for number in (0, 1, 3 + index, 20):
             for element, more in kinds if pattern[3] == 24 else kinds[2:]:
-                groups_case(pattern, 333 + 64 * index, element, **more, choose=lambda plan: plan.places > 0 and plan.width < plan.slice, plan_index=number)
-    groups_case((1, 96, 64, 24), 3000, choose=lambda plan: plan.places > 0 and plan.width < plan.slice, extra_pitch=8)
-    groups_case((1, 96, 64, 24), 300, choose=lambda plan: plan.places > 0 and plan.width < plan.slice, extra_pitch=4, aligned=True)
+                groups_case(pattern, 333 + 64 * index, element, **more, choose=split, plan_index=number)
+    groups_case((1, 96, 64, 24), 3000, choose=split, extra_pitch=8)
+    groups_case((1, 96, 64, 24), 300, choose=split, extra_pitch=4, aligned=True)
     for pattern in ((1, 64, 48, 24), (2, 64, 40, 32), (1, 64, 48, 3)):
         groups_case(pattern, 100, offset=3, extra_pitch=5, choose=lambda plan: plan.tensor > 0, aligned=True, extras=True)
     # Warpgroups that differ in l, with copying threads and without; each warpgroup's outputs by maps; runs that two blocks share.
-    split = lambda plan: plan.places > 0 and plan.width < plan.slice
-    alone = lambda plan: plan.places > 0 and plan.width == plan.slice
     for patterns, chosen in ((((2, 96, 96, 16), (1, 96, 48, 32), (1, 100, 52, 48)), split),
                              (((3, 100, 52, 4), (2, 96, 70, 8), (1, 48, 64, 6), (2, 64, 112, 3)), alone),
                              (((1, 96, 80, 24), (2, 64, 64, 3)), lambda plan: plan.tensor == 2 and plan.cluster == 2)):
@@ -364,9 +379,7 @@ def groups():
                         choose = lambda plan: chosen(plan) and plan.producers == producers and plan.cluster == cluster and plan.stationary == stationary
                         groups_case(pattern, 777, choose=choose)
                         groups_case(pattern, 130, "float16", activation="gelu", extras=True, choose=choose)
-                groups_case(pattern, 300, extra_pitch=8, choose=lambda plan: chosen(plan) and plan.producers == producers)
-                groups_case(pattern, 200, offset=3, extra_pitch=5, choose=lambda plan: chosen(plan) and plan.producers == producers, aligned=True, extras=True)
-                groups_case(pattern, 5000, choose=lambda plan: chosen(plan) and plan.producers == producers, plan_index=1)
+                anywhere(pattern, lambda plan: chosen(plan) and plan.producers == producers)
     for units in ("column_units", "row_units"):
         groups_case((1, 256, 128, 16), 3000, choose=lambda plan: getattr(plan, units) == 2)
     for pattern in ((3, 50, 37, 7), (1, 5, 3, 2), (2, 9, 17, 5), (1, 33, 65, 40), (1, 16, 16, 37)):
@@ -382,6 +395,7 @@ def groups():
         for element in ("bfloat16", "float16", "float32"):
             turn_case(*shape, 301, element)
         turn_case(*shape, 77, extras=True, offset=3)
+    written()
 
 
 def factors():
@@ -503,17 +517,13 @@ def written():
                               ((2, 96, 40, 16), ("bfloat16",)), ((1, 128, 96, 3), ("bfloat16", "float32"))):
         for element in elements:
             for number, (cluster, stationary) in enumerate(((1, True), (2, True), (1, False), (2, False))):
-                choose = lambda plan: (plan.places > 0 and plan.width == plan.slice and plan.cluster == cluster
-                                       and plan.stationary == stationary)
+                choose = lambda plan: alone(plan) and plan.cluster == cluster and plan.stationary == stationary
                 groups_case(pattern, 777, element, choose=choose)
                 if number % 3 == 0:
                     groups_case(pattern, 333, "float16" if element == "bfloat16" else element, activation="gelu", extras=True, choose=choose)
                 if element == "float32":
                     groups_case(pattern, 130, element, exact=True, choose=choose, plan_index=number)
-            chosen = lambda plan: plan.places > 0 and plan.width == plan.slice
-            groups_case(pattern, 300, element, extra_pitch=8, choose=chosen)
-            groups_case(pattern, 200, element, offset=3, extra_pitch=5, choose=chosen, aligned=True, extras=True)
-            groups_case(pattern, 5000, element, choose=chosen, plan_index=5)
+            anywhere(pattern, alone, element, plan_index=5)
 
 
 def main():
@@ -528,8 +538,6 @@ def main():
         factors()
         pair_groups()
     groups()
-    if not sanitizer:
-        written()
     run()
 
 

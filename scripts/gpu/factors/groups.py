@@ -122,8 +122,8 @@ class Groups:
         y_aligned = y_aligned and all(n * plan.size % self.piece == 0 for n in self.starts + (a * b * d,))
         defines.update(ROW_UNITS=plan.row_units, STAGES=plan.stages, X_PITCH=plan.pitch, STATIONARY=int(plan.stationary),
                        TENSOR=int(plan.tensor), CLUSTER=plan.cluster, PRODUCERS=plan.producers, WRITES=plan.places, WRITTEN_TILES=plan.written_tiles,
-                       X_ALIGNED=int(plan.aligned), SHARED=plan.shared, ACTIVATION=ACTIVATIONS[activation], EPILOGUE=epilogue, PARTIAL_CHUNKS=plan.partial_chunks,
-                       Y_ALIGNED=int(y_aligned))
+                       X_ALIGNED=int(plan.aligned), SHARED=plan.shared, ACTIVATION=ACTIVATIONS[activation], EPILOGUE=epilogue,
+                       PARTIAL_CHUNKS=plan.partial_chunks, Y_ALIGNED=int(y_aligned))
         tag = "_".join(str(v) for _, v in sorted(defines.items()))
         self.kernel = Kernel("Factors/KroneckerGroups.cu", "kronecker_groups_" + tag, defines, plan.shared)
         self.maps = None

@@ -13,7 +13,7 @@ constexpr int writers = widthUnits == 2 ? consumers : 128;
 constexpr int writtenBytes = 8 * writtenTiles * letters, placeBytes = writtenBytes * writtenRows;
 constexpr bool boxedOutputs = writtenBytes % 128 == 0;
 constexpr int outputBytes = consumers / writers * writes * placeBytes;
-static_assert(!writes || (tensor && writes > 1 && tiles % writtenTiles == 0 && (boxedOutputs || (!neighbours && writtenBytes % 16 == 0))), "whole pieces");
+static_assert(!writes || (tensor && writes > 1 && tiles % writtenTiles == 0 && writtenBytes % (neighbours ? 128 : 16) == 0), "whole pieces");
 static_assert(!tensor || widthUnits == 1 || writes, "whole sectors");
 
 /// All l of a block in one lane: its outputs are one run.
